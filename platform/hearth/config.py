@@ -1,0 +1,94 @@
+"""Hearth's settings: one file (YAML or TOML), overridden by `HEARTH_*` variables. Read once, at the start."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+    YamlConfigSettingsSource,
+)
+
+
+def _default_data_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/hearth")
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share")) / "hearth"
+
+
+def _host_memory_mib() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. `hearth config` prints the effective values.
+
+    Durations are seconds, memory is MiB. The file is `hearth.yaml` or `hearth.toml` in the working directory, or
+    the one that `HEARTH_CONFIG` names; a variable `HEARTH_<NAME>` beats the file.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="HEARTH_", extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address to listen on; anything but loopback is open to the network")
+    port: int = Field(9400, ge=1, le=65535, description="the one port: Lambda API, function URLs, health")
+    region: str = Field("us-east-1", description="AWS region shown in ARNs")
+    account: str = Field("000000000000", pattern=r"^\d{12}$", description="AWS account id shown in ARNs")
+    instance: str = Field("main", pattern=r"^[a-z0-9-]{1,32}$", description="label of this Hearth's containers")
+    data_dir: Path = Field(default_factory=_default_data_dir, description="code, logs, keys, Redis data")
+
+    redis_url: str | None = Field(None, description="your own Redis; unset: Hearth runs one in a container")
+    redis_port: int = Field(9401, ge=1, le=65535, description="loopback port of Hearth's own Redis")
+    connections: dict[str, str] = Field(
+        default_factory=dict, description="named Redis connections for event sources: name -> URL"
+    )
+
+    account_concurrency: int = Field(1000, ge=1, description="invocations in flight, all functions together")
+    unreserved_minimum: int = Field(100, ge=0, description="concurrency that reservations must leave free")
+    memory_budget_mib: int = Field(
+        default_factory=lambda: int(_host_memory_mib() * 0.8), ge=128, description="memory of all environments"
+    )
+    idle_timeout_s: float = Field(600.0, gt=0, description="an environment idle for this long stops")
+    init_timeout_s: float = Field(10.0, gt=0, description="limit of the init phase")
+    start_timeout_s: float = Field(30.0, gt=0, description="limit for a container to start and connect")
+    stem_cells: dict[str, int] = Field(
+        default_factory=lambda: {"python3.13": 4, "nodejs20.x": 2}, description="waiting containers per runtime"
+    )
+    stem_cells_max: int = Field(32, ge=0, description="ceiling of waiting containers per runtime under demand")
+    parallel_starts: int = Field(4, ge=1, description="container starts under way at once (dockerd is the bottleneck)")
+    function_network: Literal["internet", "none"] = Field(
+        "internet", description="what functions reach: internet (no other function), or nothing"
+    )
+    image_prefix: str = Field("hearth", description="repository of the runtime images: <prefix>/python3.13:latest")
+    cold_start_mode: Literal["auto", "mount", "link"] = Field(
+        "auto", description="how code reaches a container: mounts (root), hard links, or whichever works"
+    )
+
+    log_bytes_per_function: int = Field(16 * 2**20, ge=2**16, description="newest output kept per function")
+    code_storage_bytes: int = Field(75 * 10**9, ge=2**20, description="all stored packages together")
+    max_receive_count: int = Field(5, ge=1, description="attempts of a queue message before it is dead-lettered")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then variables, then the file, then defaults."""
+        return (init_settings, env_settings, *_file_sources(settings_cls))
+
+
+def _file_sources(settings_cls: type[BaseSettings]) -> tuple[PydanticBaseSettingsSource, ...]:
+    named = os.environ.get("HEARTH_CONFIG")
+    path = Path(named) if named else next(filter(Path.exists, map(Path, ("hearth.yaml", "hearth.toml"))), None)
+    if path is None:
+        return ()
+    if path.suffix == ".toml":
+        return (TomlConfigSettingsSource(settings_cls, toml_file=path),)
+    return (YamlConfigSettingsSource(settings_cls, yaml_file=path),)

@@ -1,0 +1,104 @@
+"""One invocation on its way, and every way it can end.
+
+Times are seconds of one monotonic clock unless a name says otherwise.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from hearth.core.function import FunctionVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A request to run a function once. `payload` reaches the handler byte for byte."""
+
+    request_id: str
+    function: FunctionVersion
+    payload: bytes
+    arrived_at: float
+    invoked_arn: str
+    trace_id: str = ""
+    client_context: str = ""
+    wants_log_tail: bool = False
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Where the milliseconds of one invocation went, in seconds. Zero where a step did not happen.
+
+    queue: waiting for a place; start: until an environment existed; init: code loading; handler: event handed over
+    until the response; overhead: the rest, spent in the platform.
+    """
+
+    queue_s: float = 0.0
+    start_s: float = 0.0
+    init_s: float = 0.0
+    handler_s: float = 0.0
+    overhead_s: float = 0.0
+
+
+class ThrottleReason(Enum):
+    """The reasons of TooManyRequestsException that the scheduler can give (AWS Lambda API, Invoke)."""
+
+    RESERVED = "ReservedFunctionConcurrentInvocationLimitExceeded"
+    ACCOUNT = "ConcurrentInvocationLimitExceeded"
+
+
+class FailureKind(Enum):
+    """Why a function, not the platform, failed. The value is the `Error Type` of the REPORT line."""
+
+    HANDLER = ""  # a caught exception: an ordinary REPORT line
+    INIT = "Runtime.InitError"
+    TIMEOUT = "Sandbox.Timedout"
+    EXIT = "Runtime.ExitError"
+    OUT_OF_MEMORY = "Runtime.OutOfMemory"
+    RESPONSE_TOO_LARGE = "Function.ResponseSizeTooLarge"
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The handler returned; `payload` is its JSON, as the runtime posted it."""
+
+    payload: bytes
+    ledger: Ledger
+    log_tail: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionFailed:
+    """The function failed: still HTTP 200, with `X-Amz-Function-Error: Unhandled` and this payload."""
+
+    kind: FailureKind
+    payload: bytes
+    ledger: Ledger
+    log_tail: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """No place at the cap. Never counts as an attempt."""
+
+    reason: ThrottleReason
+    retry_after_s: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformFailed:
+    """The platform lost the environment or could not make one. Never the function's fault, never an attempt.
+
+    `was_started`: whether the handler may have run, so that repeating it could run it twice.
+    """
+
+    reason: str
+    was_started: bool
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+Outcome = Succeeded | FunctionFailed | Throttled | PlatformFailed
+
+MAX_REQUEST_BYTES = 6_291_456
+"""Synchronous request payload, AWS Lambda quotas."""
+
+MAX_RESPONSE_BYTES = 6_291_556
+"""Synchronous response payload: 6 MiB and 100 bytes, as the service enforces it."""

@@ -1,0 +1,95 @@
+"""Where the floors meet: what the gateway asks of the scheduler, and what both ask of the outside world."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Protocol
+
+from hearth.core.function import FunctionName, FunctionVersion
+from hearth.core.invocation import Invocation, Outcome
+
+
+class Slot(Protocol):
+    """A place under the caps, held until used or released. Using it twice, or after release, raises RuntimeError."""
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        """Run the invocation in this place and give the place back. Never `Throttled`."""
+        ...
+
+    def release(self) -> None:
+        """Give the place back unused. Releasing a used slot does nothing."""
+        ...
+
+
+class Scheduler(Protocol):
+    """What the gateway needs of the scheduler. One event loop; every method is called on it."""
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        """Run one invocation, or say `Throttled` at once when a cap is reached. A cancelled caller does not stop
+        the handler: the environment finishes what it does."""
+        ...
+
+    async def reserve(self, function: FunctionVersion) -> Slot:
+        """Wait, without any deadline of its own, until the function has a free place under its caps, and take it.
+        First come, first served. Cancelling the wait gives the place up."""
+        ...
+
+    def configure(self, function: FunctionVersion) -> None:
+        """Make this revision the current one of its version; environments of older revisions retire."""
+        ...
+
+    def forget(self, name: FunctionName) -> None:
+        """The function is gone: its idle environments stop, its busy ones finish and then stop."""
+        ...
+
+    def limit(self, name: FunctionName, reserved: int | None) -> None:
+        """Set the function's reserved concurrency: a guarantee and an exact cap; None means unreserved."""
+        ...
+
+
+class LogSink(Protocol):
+    """Takes function output in memory and writes it behind. Never blocks, never raises for a full disk."""
+
+    def append(self, function: FunctionName, stream: str, text: bytes, at_ms: int) -> None:
+        """Add a piece of a stream's output (whole lines or parts of lines, in order). `at_ms`: epoch milliseconds."""
+        ...
+
+
+class CodeTrees(Protocol):
+    """Where the unpacked code of a package lies."""
+
+    def tree(self, code_sha256: str) -> str:
+        """The absolute path of the read-only tree; FileNotFoundError if it was never unpacked."""
+        ...
+
+
+class FunctionStore(Protocol):
+    """The durable home of function records, by name. A write returns once it is on disk (as far as the server can)."""
+
+    async def load_all(self) -> dict[str, bytes]:
+        """Every record, by function name."""
+        ...
+
+    async def put(self, name: str, record: bytes) -> None: ...
+
+    async def delete(self, name: str) -> None: ...
+
+
+class MappingStore(Protocol):
+    """The durable home of event source mappings, by UUID. Same promises as `FunctionStore`."""
+
+    async def load_all(self) -> dict[str, bytes]: ...
+
+    async def put(self, uuid: str, record: bytes) -> None: ...
+
+    async def delete(self, uuid: str) -> None: ...
+
+
+class LogReader(Protocol):
+    """Reads back what a `LogSink` took."""
+
+    def tail(self, function: FunctionName, max_bytes: int) -> Iterable[tuple[int, str, str]]:
+        """The newest entries (epoch milliseconds, stream, text), oldest first, at most `max_bytes` of text."""
+        ...
+
+    def follow(self, function: FunctionName) -> AsyncIterator[tuple[int, str, str]]:
+        """New entries as they come, until cancelled."""
+        ...
