@@ -1,0 +1,120 @@
+"""What the scheduler asks of the world below it: containers, places on disk, limits. Fakes live in `testing.py`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+LABEL_INSTANCE = "hearth.instance"
+"""Whose container it is. Nothing without this label, set to our instance, is ever touched."""
+LABEL_EPOCH = "hearth.epoch"
+"""Which run of the scheduler made it."""
+LABEL_ENVIRONMENT = "hearth.environment"
+LABEL_RUNTIME = "hearth.runtime"
+LABEL_ROLE = "hearth.role"
+"""`environment`, or `redis` for Hearth's own store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The host directories of one environment; the container sees them as its own (see docs/environment-protocol.md).
+
+    `sockets` → /run/hearth (read-only), `task` → /var/task, `opt` → /opt (read-only, propagating), `tmp` → /tmp.
+    """
+
+    root: Path
+    sockets: Path
+    task: Path
+    opt: Path
+    tmp: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRequest:
+    """Everything that varies between our containers; the rest (hardening) is the adapter's fixed template."""
+
+    environment_id: str
+    image: str
+    command: tuple[str, ...]
+    places: Places
+    epoch: str
+    runtime: str
+    memory_mib: int
+    cpus: float | None
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A started container. `pid` is its PID 1 as the host sees it; 0 when it does not run."""
+
+    id: str
+    environment_id: str
+    pid: int
+    runtime: str = ""
+    epoch: str = ""
+
+
+class ContainerError(Exception):
+    """The engine refused or failed; the message is its own words."""
+
+
+class Containers(Protocol):
+    """The container engine. Calls may take long; none is on the path of a warm invocation."""
+
+    async def start(self, request: ContainerRequest) -> Container:
+        """Create and start; a failed or cancelled start leaves nothing behind. Raises ContainerError."""
+        ...
+
+    async def remove(self, container_id: str) -> None:
+        """Kill and remove. Idempotent: a container that is gone already is success."""
+        ...
+
+    async def list(self) -> list[Container]:
+        """All containers of this instance with role `environment`, whatever their state."""
+        ...
+
+
+class Slots(Protocol):
+    """The places on disk of every environment."""
+
+    async def prepare(self, environment_id: str) -> Places:
+        """Make the (empty) places of a new environment, ready to be given to a container. Off the hot path."""
+        ...
+
+    async def attach(self, places: Places, *, code: Path, tmp_mib: int) -> None:
+        """Make the code tree (read-only, nosuid, nodev) and a /tmp of that size appear inside a running container.
+        On the path of a cold start: aims at a millisecond."""
+        ...
+
+    async def release(self, environment_id: str) -> None:
+        """Unmount and delete the environment's places. Idempotent; succeeds whatever state they are in."""
+        ...
+
+    async def leftovers(self) -> list[str]:
+        """Ids of all environments that have places on disk, from this or any earlier run."""
+        ...
+
+    def places(self, environment_id: str) -> Places:
+        """Where that environment's places are (pure path arithmetic)."""
+        ...
+
+
+class Limits(Protocol):
+    """Resource limits and readings of running containers, by the host pid of their PID 1. Cheap and synchronous."""
+
+    async def apply(self, container: Container, *, memory_mib: int, cpus: float | None) -> None:
+        """Set memory (no swap) and CPU quota; `cpus=None` lifts the quota."""
+        ...
+
+    def oom_kills(self, container: Container) -> int:
+        """How often the kernel's out-of-memory killer struck in this container; 0 if unknown."""
+        ...
+
+    def memory_used_bytes(self, container: Container) -> int:
+        """The highest of current anonymous + shared memory and what was read before; page cache is not counted."""
+        ...
+
+    def forget(self, container: Container) -> None:
+        """Drop what is held open for this container."""
+        ...
