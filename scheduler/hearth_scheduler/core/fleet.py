@@ -1,0 +1,556 @@
+"""The scheduler's decisions: every environment, every admitted request, every place, in one object with one owner.
+
+Each method is one event: it changes the state and returns what is to be done about it. Nothing here waits, reads a
+clock or touches the world. The engine feeds events and performs effects.
+
+Rule 1: a request takes the warmest idle environment; failing that it waits for whichever comes first, a new
+environment or one that falls idle. Choosing an environment and marking it BUSY is one step.
+Rule 2: caps are exact. Places (invocations in flight) and environments of a function never exceed its cap; an
+environment counts until its container is gone.
+Rule 3: no herd. One more environment is started only if the requests that wait would otherwise wait longer than an
+environment takes to start (Little's law with measured times), and a start is decided when it can begin.
+Rule 4: an environment of an old revision finishes what it does and goes; it never gets another request.
+Rule 5: deadlines are data. `soonest` is a lower bound of all of them; `tick` does what is due.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from hearth.core.function import FunctionName, FunctionVersion
+from hearth_scheduler.core.caps import Caps
+from hearth_scheduler.core.effects import (
+    Conclude,
+    Dispatch,
+    Effect,
+    Grant,
+    Refusal,
+    Specialise,
+    StartStem,
+    Stop,
+    StopReason,
+    Verdict,
+)
+from hearth_scheduler.core.environment import NEVER, Environment, Phase, Signal
+from hearth_scheduler.core.memory import STEM_MIB, MemoryBudget
+from hearth_scheduler.core.pool import Pool, Request
+from hearth_scheduler.core.stock import Stock
+
+STUCK_S = 10.0
+"""A removal that took longer is ordered anew."""
+STEM_START_S = 0.003
+"""What specialising a stem cell costs at least; below this a wait is never worth a new environment."""
+COLD_START_S = 0.3
+"""What a container start costs, as long as nothing better is known: it only delays the second start of a burst."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The numbers the fleet decides by; seconds and MiB."""
+
+    account_concurrency: int = 1000
+    memory_budget_mib: int = 4096
+    idle_timeout_s: float = 600.0
+    init_timeout_s: float = 10.0
+    start_timeout_s: float = 30.0
+    parallel_starts: int = 4
+    stem_cells_max: int = 32
+
+
+class Fleet:
+    """See the module. `new_id` gives the ids of environments: chance is an argument."""
+
+    def __init__(self, policy: Policy, stem_cells: dict[str, int], new_id: Callable[[], str]) -> None:
+        self.policy = policy
+        self.environments: dict[str, Environment] = {}
+        self.pools: dict[tuple[FunctionName, str], Pool] = {}
+        self.requests: dict[str, Request] = {}
+        self.caps = Caps(policy.account_concurrency)
+        self.memory = MemoryBudget(policy.memory_budget_mib)
+        self.stock = Stock(stem_cells, ceiling=policy.stem_cells_max, parallel_starts=policy.parallel_starts)
+        self.soonest = NEVER
+        self.late_news = 0
+        self._new_id = new_id
+        self._hungry: dict[Pool, None] = {}
+        self._reservations: dict[str, FunctionVersion] = {}  # waiting, in order
+        self._granted: dict[str, FunctionVersion] = {}
+        self._closing = False
+
+    # -- functions ---------------------------------------------------------------------------------------------
+
+    def configure(self, function: FunctionVersion, now: float) -> list[Effect]:
+        """This is the current revision now."""
+        effects: list[Effect] = []
+        pool = self._pool(function)
+        if pool.current.revision != function.revision:
+            pool.current = function
+            pool.duration_s = pool.init_s = 0.0
+            self._retire(pool, now, effects)
+            self._feed(now, effects)
+        else:
+            pool.current = function
+        return effects
+
+    def forget(self, name: FunctionName, now: float) -> list[Effect]:
+        """The function was deleted: what waits is concluded, what runs finishes, the rest goes."""
+        effects: list[Effect] = []
+        for key in [key for key in self.pools if key[0] == name]:
+            pool = self.pools[key]
+            for request in list(pool.waiting):
+                self._conclude(request, Verdict.DELETED, effects, now)
+            self._hungry.pop(pool, None)
+            self._retire(pool, now, effects, everything=True)
+            del self.pools[key]
+        self.caps.limit(name, None)
+        self._feed(now, effects)
+        return effects
+
+    def limit(self, name: FunctionName, reserved: int | None, now: float) -> list[Effect]:
+        """Set or lift the function's reserved concurrency."""
+        self.caps.limit(name, reserved)
+        effects: list[Effect] = []
+        for pool in [pool for key, pool in self.pools.items() if key[0] == name]:
+            excess = max(0, len(pool.members) - self.caps.cap(pool.quota))
+            for environment in list(pool.idle.values())[:excess]:
+                self._stop(environment, StopReason.SURPLUS, now, effects)
+        self._grant(effects)
+        self._feed(now, effects)
+        return effects
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def arrive(
+        self, request_id: str, function: FunctionVersion, now: float, *, reservation_id: str = ""
+    ) -> list[Effect] | Refusal:
+        """A request; with a granted reservation it is admitted already."""
+        pool = self.pools.get(function.key) or self._pool(function)
+        if reservation_id:
+            del self._granted[reservation_id]
+        else:
+            reason = self.caps.refusal(pool.quota)
+            if reason is not None:
+                return Refusal(reason)
+            self.caps.occupy(pool.quota)
+        request = Request(request_id, pool, now, now + self.policy.start_timeout_s)
+        self.requests[request_id] = request
+        effects: list[Effect] = []
+        if pool.idle:
+            self._assign(pool.idle.popitem()[1], request, now, effects)
+        else:
+            pool.waiting.append(request)
+            self._note(request.deadline)
+            self._pump(pool, now, effects)
+            if pool.waiting:
+                self._order_starts(now, effects)
+                self._give_up_without_memory(pool, now, effects)
+        return effects
+
+    def abandon(self, request_id: str, now: float) -> list[Effect]:
+        """The caller has gone. What waits is dropped; what runs goes on and is not missed."""
+        request = self.requests.get(request_id)
+        effects: list[Effect] = []
+        if request is not None and not request.environment_id:
+            self._end(request, effects, now)
+        return effects
+
+    def reserve(self, reservation_id: str, function: FunctionVersion) -> list[Effect]:
+        """Ask for a place; `Grant` comes now or later, in order of asking."""
+        self._reservations[reservation_id] = function
+        effects: list[Effect] = []
+        self._grant(effects)
+        return effects
+
+    def release(self, reservation_id: str, now: float) -> list[Effect]:
+        """Give an unused reservation back, granted or not."""
+        effects: list[Effect] = []
+        if self._reservations.pop(reservation_id, None) is None:
+            function = self._granted.pop(reservation_id, None)
+            if function is not None:
+                self.caps.vacate(self.caps.quota(function.name))
+                self._grant(effects)
+        return effects
+
+    # -- news of environments ------------------------------------------------------------------------------------
+
+    def adopt(self, environment_id: str, runtime: str, now: float) -> None:
+        """A container of an earlier run: it has until the start timeout to show itself."""
+        self._add(environment_id, runtime, now)
+
+    def connected(self, environment_id: str, now: float) -> list[Effect]:
+        """A stem cell is ready to be specialised."""
+        environment = self._living(environment_id)
+        if environment is None:
+            return []
+        environment.move(Signal.CONNECTED, now)
+        self.stock.arrived(environment.runtime, environment_id)
+        effects: list[Effect] = []
+        self._feed(now, effects)
+        return effects
+
+    def adopted(self, environment_id: str, function: FunctionVersion, now: float) -> list[Effect]:
+        """A container of an earlier run shows itself as the environment of a function."""
+        environment = self._living(environment_id)
+        if environment is None:
+            return []
+        effects: list[Effect] = []
+        pool = self.pools.get(function.key)
+        full = pool is not None and len(pool.members) >= self.caps.cap(pool.quota)
+        if pool is None or full or pool.current.revision != function.revision:
+            self._stop(environment, StopReason.STALE, now, effects)
+        else:
+            self._join(environment, pool, now)
+        return effects
+
+    def ready(self, environment_id: str, now: float) -> list[Effect]:
+        """The runtime asks for its next event: its init, or its invocation, is over."""
+        environment = self._living(environment_id)
+        if environment is None:
+            return []
+        effects: list[Effect] = []
+        pool = self._pool_of(environment)
+        if environment.phase is Phase.INIT:
+            if pool is not None:
+                pool.initialising -= 1
+                pool.initialised_in(now - environment.since)
+            environment.move(Signal.READY, now, now + self.policy.idle_timeout_s)
+            self._place(environment, pool, now, effects)
+            self._order_starts(now, effects)  # refill what this cold start took
+        else:
+            self._finish(environment, pool, now, effects)
+            if environment.phase is Phase.IDLE:
+                self._place(environment, pool, now, effects)
+        return effects
+
+    def died(self, environment_id: str, now: float, *, event_unread: bool = False) -> list[Effect]:
+        """The container is gone. An event it had not read goes to another environment at once."""
+        environment = self._living(environment_id)
+        if environment is None:
+            return []
+        effects: list[Effect] = []
+        self.stock.lost(environment.runtime, environment_id, now)
+        self.memory.vacate(environment_id)
+        self._leave(environment)
+        self._settle(environment, now, effects, event_unread=event_unread)
+        environment.move(Signal.DIED, now)
+        del self.environments[environment_id]
+        self._note(self.stock.paused_until if self.stock.paused_until > now else NEVER)
+        self._feed(now, effects)
+        return effects
+
+    def failed(self, environment_id: str, verdict: Verdict, now: float) -> list[Effect]:
+        """The environment broke (its runtime exited, or its init failed): whoever it holds up is told, and it goes."""
+        environment = self._living(environment_id)
+        if environment is None or environment.phase is Phase.STOPPING:
+            return []
+        effects: list[Effect] = []
+        pool = self._pool_of(environment)
+        if environment.phase is Phase.INIT and pool is not None and pool.waiting:
+            self._conclude(pool.waiting[0], verdict, effects, now, environment_id)
+        elif environment.request_id is not None:
+            self._conclude(self.requests[environment.request_id], verdict, effects, now, environment_id)
+        exited = verdict is Verdict.DIED
+        self._stop(environment, StopReason.EXITED if exited else StopReason.INIT_FAILED, now, effects)
+        self._feed(now, effects)
+        return effects
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do what is due, and find the next deadline."""
+        effects: list[Effect] = []
+        self.soonest = NEVER
+        for environment in list(self.environments.values()):
+            if environment.deadline <= now:
+                self._expire(environment, now, effects)
+            self._note(environment.deadline)
+        for pool in list(self._hungry):
+            for request in [r for r in pool.waiting if r.deadline <= now]:
+                self._conclude(request, Verdict.NO_ENVIRONMENT, effects, now)
+            if pool.waiting:
+                self._note(min(r.deadline for r in pool.waiting))
+        self._feed(now, effects)
+        for environment_id in [] if self._closing else self.stock.surplus(now):
+            self._stop(self.environments[environment_id], StopReason.SURPLUS, now, effects)
+        return effects
+
+    def close(self, now: float) -> list[Effect]:
+        """Stop everything: no more starts; whoever waits or runs is told."""
+        self._closing = True
+        effects: list[Effect] = []
+        for request in list(self.requests.values()):
+            self._conclude(request, Verdict.SHUTDOWN, effects, now, request.environment_id)
+        for environment in list(self.environments.values()):
+            self._stop(environment, StopReason.SHUTDOWN, now, effects)
+        return effects
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    def _expire(self, environment: Environment, now: float, effects: list[Effect]) -> None:
+        match environment.phase:
+            case Phase.BUSY | Phase.RETIRING:
+                if environment.request_id is not None:
+                    request = self.requests[environment.request_id]
+                    self._conclude(request, Verdict.TIMED_OUT, effects, now, environment.id)
+                self._stop(environment, StopReason.TIMEOUT, now, effects)
+            case Phase.INIT:
+                pool = self._pool_of(environment)
+                if pool is not None and pool.waiting:
+                    self._conclude(pool.waiting[0], Verdict.INIT_TIMED_OUT, effects, now, environment.id)
+                self._stop(environment, StopReason.INIT_TIMEOUT, now, effects)
+            case Phase.IDLE:
+                self._stop(environment, StopReason.IDLE, now, effects)
+            case Phase.STARTING:
+                self._stop(environment, StopReason.START_FAILED, now, effects)
+            case Phase.STOPPING:
+                environment.deadline = now + STUCK_S
+                effects.append(Stop(environment.id, StopReason.STUCK))
+            case Phase.STEM | Phase.GONE:
+                raise AssertionError(f"no deadline belongs to {environment!r}")
+
+    def _pump(self, pool: Pool, now: float, effects: list[Effect]) -> None:
+        """Serve the pool's waiting requests: idle ones first, then stem cells, then new containers."""
+        while pool.waiting and pool.idle:
+            self._assign(pool.idle.popitem()[1], pool.waiting.popleft(), now, effects)
+        if not pool.waiting:
+            self._hungry.pop(pool, None)
+            pool.reconsider_at = NEVER
+            return
+        self._hungry[pool] = None
+        while self.stock.has_ready(pool.runtime) and self._wants_more(pool, now):
+            if not self._make_room(pool.current.memory_mib - STEM_MIB, now, effects):
+                return
+            environment = self.environments[self.stock.take(pool.runtime, now)]
+            environment.function = pool.current
+            self._join(environment, pool, now)
+            effects.append(Specialise(environment.id, pool.current))
+
+    def _feed(self, now: float, effects: list[Effect]) -> None:
+        """Offer what has come free to every pool that waits, the one that has waited longest first."""
+        for pool in sorted(self._hungry, key=lambda p: p.waiting[0].since if p.waiting else now):
+            self._pump(pool, now, effects)
+        self._order_starts(now, effects)
+
+    def _wants_more(self, pool: Pool, now: float) -> bool:
+        """Rule 3. Requests that an initialising environment will serve do not count."""
+        lacking = len(pool.waiting) - pool.initialising
+        if self._closing or lacking <= 0 or len(pool.members) >= self.caps.cap(pool.quota):
+            return False
+        if not (pool.busy and pool.duration_s):
+            return True
+        known = pool.init_s or STEM_START_S
+        worth = max(known, STEM_START_S) if self.stock.has_ready(pool.runtime) else COLD_START_S + known
+        waited = now - pool.waiting[0].since
+        if waited >= worth or lacking * pool.duration_s / pool.busy >= worth:
+            return True
+        pool.reconsider_at = pool.waiting[0].since + worth
+        self._note(pool.reconsider_at)
+        return False
+
+    def _order_starts(self, now: float, effects: list[Effect]) -> None:
+        if self._closing:
+            return
+        demand: dict[str, int] = {}
+        for pool in self._hungry:
+            if self._wants_more(pool, now):
+                room = self.caps.cap(pool.quota) - len(pool.members)
+                lacking = min(len(pool.waiting) - pool.initialising, room)
+                demand[pool.runtime] = demand.get(pool.runtime, 0) + lacking
+        for runtime in self.stock.starts(demand, now):
+            if not self._make_room(STEM_MIB, now, effects):
+                return
+            environment_id = self._new_id()
+            self._add(environment_id, runtime, now)
+            self.stock.begin(runtime, environment_id)
+            effects.append(StartStem(environment_id, runtime))
+        if self.stock.paused_until > now:
+            self._note(self.stock.paused_until)
+
+    def _make_room(self, mib: int, now: float, effects: list[Effect]) -> bool:
+        """True when that much memory is free now. Otherwise the idlest environments are told to go, and a later
+        event tries again."""
+        for environment_id in self.memory.evict(mib, self._idlest_first()):
+            self._stop(self.environments[environment_id], StopReason.EVICTED, now, effects)
+        return self.memory.fits(mib)
+
+    def _idlest_first(self) -> Iterator[str]:
+        idle = [e for pool in self.pools.values() for e in pool.idle.values()]
+        return (e.id for e in sorted(idle, key=lambda e: e.since))
+
+    def _give_up_without_memory(self, pool: Pool, now: float, effects: list[Effect]) -> None:
+        """Nothing runs, nothing is on its way, nothing can be evicted: better an answer now than a wait in vain."""
+        if pool.waiting and not pool.members and self.memory.is_hopeless(pool.current.memory_mib):
+            for request in list(pool.waiting):
+                self._conclude(request, Verdict.NO_MEMORY, effects, now)
+
+    def _assign(self, environment: Environment, request: Request, now: float, effects: list[Effect]) -> None:
+        function = environment.function
+        assert function is not None
+        environment.move(Signal.ASSIGNED, now, now + function.timeout_s)
+        environment.request_id = request.id
+        request.environment_id = environment.id
+        self._note(environment.deadline)
+        effects.append(Dispatch(environment.id, request.id))
+
+    def _finish(self, environment: Environment, pool: Pool | None, now: float, effects: list[Effect]) -> None:
+        if pool is not None:
+            pool.took(now - environment.since)
+        request = self.requests.get(environment.request_id or "")
+        environment.request_id = None
+        if environment.phase is Phase.RETIRING:
+            self._stop(environment, StopReason.STALE, now, effects, signal=Signal.FINISHED)
+        else:
+            environment.move(Signal.FINISHED, now, now + self.policy.idle_timeout_s)
+        if request is not None:
+            self._end(request, effects, now)
+
+    def _place(self, environment: Environment, pool: Pool | None, now: float, effects: list[Effect]) -> None:
+        """Give an idle environment its next request, or let it idle; a stale one goes instead."""
+        if pool is None or not pool.is_current(environment):
+            self._stop(environment, StopReason.STALE, now, effects)
+        elif pool.waiting:
+            self._assign(environment, pool.waiting.popleft(), now, effects)
+            if not pool.waiting:
+                self._hungry.pop(pool, None)
+        else:
+            pool.idle[environment.id] = environment
+            self._note(environment.deadline)
+            if self._hungry:  # another function may be waiting for the memory this one can give up
+                self._feed(now, effects)
+
+    def _join(self, environment: Environment, pool: Pool, now: float) -> None:
+        environment.function = pool.current
+        limit = max(self.policy.init_timeout_s, float(pool.current.timeout_s))
+        environment.move(Signal.SPECIALISED, now, now + limit)
+        self._note(environment.deadline)
+        pool.members[environment.id] = environment
+        pool.initialising += 1
+        self.memory.occupy(environment.id, pool.current.memory_mib)
+
+    def _leave(self, environment: Environment) -> None:
+        """Take the environment out of its pool's books."""
+        pool = self._pool_of(environment)
+        if pool is not None and pool.members.pop(environment.id, None) is not None:
+            pool.idle.pop(environment.id, None)
+            pool.initialising -= environment.phase is Phase.INIT
+
+    def _settle(self, environment: Environment, now: float, effects: list[Effect], *, event_unread: bool) -> None:
+        """A dead environment's request: elsewhere if it was never read, otherwise its end."""
+        request = self.requests.get(environment.request_id or "")
+        environment.request_id = None
+        if request is None:
+            return
+        if event_unread and not self._closing and self.pools.get(request.pool.current.key) is request.pool:
+            request.environment_id = ""
+            request.deadline = now + self.policy.start_timeout_s
+            request.pool.waiting.appendleft(request)
+            self._hungry[request.pool] = None
+            self._note(request.deadline)
+        else:
+            self._conclude(request, Verdict.DIED, effects, now, environment.id)
+
+    def _stop(
+        self,
+        environment: Environment,
+        reason: StopReason,
+        now: float,
+        effects: list[Effect],
+        *,
+        signal: Signal = Signal.STOP,
+    ) -> None:
+        """Order the removal. The environment keeps counting until its container is gone (rule 2)."""
+        if environment.phase is Phase.STOPPING:
+            return
+        pool = self._pool_of(environment)
+        if pool is not None:
+            pool.idle.pop(environment.id, None)
+            pool.initialising -= environment.phase is Phase.INIT and environment.id in pool.members
+        if environment.phase in (Phase.STEM, Phase.STARTING):
+            self.stock.lost(environment.runtime, environment.id, now)
+        environment.move(signal, now, now + STUCK_S)
+        self.memory.leaves(environment.id)
+        self._note(environment.deadline)
+        effects.append(Stop(environment.id, reason))
+
+    def _retire(self, pool: Pool, now: float, effects: list[Effect], *, everything: bool = False) -> None:
+        for environment in list(pool.members.values()):
+            if pool.is_current(environment) and not everything:
+                continue
+            if environment.phase is Phase.BUSY:
+                environment.move(Signal.RETIRE, environment.since, environment.deadline)
+            elif environment.phase in (Phase.IDLE, Phase.INIT):
+                self._stop(environment, StopReason.STALE, now, effects)
+
+    def _conclude(
+        self,
+        request: Request,
+        verdict: Verdict,
+        effects: list[Effect],
+        now: float,
+        environment_id: str = "",
+    ) -> None:
+        effects.append(Conclude(request.id, verdict, environment_id))
+        self._end(request, effects, now)
+
+    def _end(self, request: Request, effects: list[Effect], now: float) -> None:
+        """The request is over: its place is free for whoever waits for one."""
+        del self.requests[request.id]
+        if not request.environment_id:
+            request.pool.waiting.remove(request)
+            if not request.pool.waiting:
+                self._hungry.pop(request.pool, None)
+        else:
+            environment = self.environments.get(request.environment_id)
+            if environment is not None and environment.request_id == request.id:
+                environment.request_id = None
+        self.caps.vacate(request.pool.quota)
+        if self._reservations:
+            self._grant(effects)
+
+    def _grant(self, effects: list[Effect]) -> None:
+        for reservation_id, function in list(self._reservations.items()):
+            quota = self.caps.quota(function.name)
+            if self.caps.refusal(quota) is None:
+                del self._reservations[reservation_id]
+                self._granted[reservation_id] = function
+                self.caps.occupy(quota)
+                effects.append(Grant(reservation_id))
+
+    def _pool(self, function: FunctionVersion) -> Pool:
+        pool = self.pools.get(function.key)
+        if pool is None:
+            pool = self.pools[function.key] = Pool(self.caps.quota(function.name), function)
+        return pool
+
+    def _pool_of(self, environment: Environment) -> Pool | None:
+        pool = self.pools.get(environment.function.key) if environment.function else None
+        return pool if pool is not None and environment.id in pool.members else None
+
+    def _living(self, environment_id: str) -> Environment | None:
+        environment = self.environments.get(environment_id)
+        if environment is None:
+            self.late_news += 1
+        return environment
+
+    def _add(self, environment_id: str, runtime: str, now: float) -> None:
+        environment = Environment(environment_id, runtime, now, now + self.policy.start_timeout_s)
+        self.environments[environment_id] = environment
+        self.memory.occupy(environment_id, STEM_MIB)
+        self._note(environment.deadline)
+
+    def _note(self, deadline: float) -> None:
+        if deadline < self.soonest:
+            self.soonest = deadline
+
+    def check(self) -> None:
+        """Every invariant, for tests and after each event in them."""
+        for pool in self.pools.values():
+            pool.check()
+            assert bool(pool.waiting) == (pool in self._hungry), pool
+        held: dict[FunctionName, int] = {}
+        for name in [r.pool.quota.name for r in self.requests.values()] + [f.name for f in self._granted.values()]:
+            held[name] = held.get(name, 0) + 1
+        for quota in self.caps.quotas.values():
+            assert quota.in_flight == held.get(quota.name, 0), (quota, held)
+        for environment in self.environments.values():
+            if environment.request_id is not None:
+                assert self.requests[environment.request_id].environment_id == environment.id
+            assert environment.deadline >= self.soonest, environment
