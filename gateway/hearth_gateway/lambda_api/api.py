@@ -1,0 +1,50 @@
+"""The Lambda API's one entrance: a routed request in, an answer out.
+
+Each operation has one handler. The handler gets the request's members by the names of the service model, already
+checked against the model's constraints, wherever in the request they came from; blobs are bytes. It gives the status
+and the members of the answer; None means an empty body. Errors are raised as `HearthError`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+
+from hearth.core.errors import UnknownOperation
+from hearth_gateway.core.operations import ApiResponse, Route
+
+Parameters = dict[str, Any]
+Answer = tuple[int, Mapping[str, Any] | None]
+Handler = Callable[[Parameters], Awaitable[Answer]]
+
+_JSON = {"Content-Type": "application/json"}
+
+
+class LambdaApi:
+    """All operations but Invoke, which has a path of its own."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+
+    def register(self, operation: str, handler: Handler) -> None:
+        """Answer this operation with this handler. Each operation has exactly one."""
+        if operation in self._handlers:
+            raise ValueError(f"{operation} has a handler already")
+        self._handlers[operation] = handler
+
+    async def handle(
+        self,
+        route: Route,
+        query: Mapping[str, list[str]],
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> ApiResponse:
+        """Check the request, run the operation, encode its answer. Raises HearthError."""
+        handler = self._handlers.get(route.operation)
+        if handler is None:
+            raise UnknownOperation(f"{route.operation} is not available on this platform yet.")
+        parameters: Parameters = {**route.labels}
+        status, answer = await handler(parameters)
+        if answer is None:
+            return ApiResponse(status)
+        return ApiResponse(status, orjson.dumps(answer), _JSON)

@@ -1,0 +1,158 @@
+"""The gateway's truth about functions: every record in memory, every change durable first.
+
+Rule 1: the store is written before memory, so what was seen once is not lost by a crash.
+Rule 2: one writer at a time per function (`writing`); readers never wait.
+Rule 3: listeners are told after memory changed, on the event loop, in the order of the changes.
+State: `_records`, `_names` and `_urls` are changed by `load`, `put` and `remove` only.
+"""
+
+import asyncio
+from bisect import bisect_right, insort
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from hearth.core.function import FunctionName, FunctionVersion
+from hearth.core.records import FunctionRecord
+from hearth.ports import FunctionStore
+from hearth.wire import StoredRecordError, decode_record, encode_record
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The version that runs now; told for every change of what runs, and for every runnable function at load."""
+
+    version: FunctionVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A function's reserved concurrency, None for none."""
+
+    name: FunctionName
+    reserved: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The function is gone."""
+
+    name: FunctionName
+
+
+Change = Configured | Limited | Forgotten
+
+
+class Registry:
+    """Every function of this platform, by name."""
+
+    def __init__(self, store: FunctionStore) -> None:
+        self._store = store
+        self._records: dict[str, FunctionRecord] = {}
+        self._names: list[str] = []
+        self._urls: dict[str, FunctionName] = {}
+        self._listeners: list[Callable[[Change], None]] = []
+        self._locks: dict[str, _Turn] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[FunctionRecord]:
+        """Every record, in no particular order."""
+        return iter(self._records.values())
+
+    def on_change(self, listener: Callable[[Change], None]) -> None:
+        """Tell `listener` of every change from now on. Register before `load` to be told of what is there."""
+        self._listeners.append(listener)
+
+    async def load(self) -> None:
+        """Take in what the store has. A record that cannot be read is reported and left where it is."""
+        for name, stored in (await self._store.load_all()).items():
+            try:
+                record = decode_record(stored)
+            except StoredRecordError as error:
+                structlog.get_logger().error("function record unreadable", function=name, error=str(error))
+            else:
+                self._take(record)
+
+    def find(self, name: str) -> FunctionRecord | None:
+        """The function of this bare name. On the path of every invocation: one look into a dictionary."""
+        return self._records.get(name)
+
+    def find_by_url(self, url_id: str) -> FunctionRecord | None:
+        """The function whose URL has this id as the first label of its host name."""
+        name = self._urls.get(url_id)
+        return None if name is None else self._records[name]
+
+    def page(self, after: str, limit: int) -> tuple[list[FunctionRecord], str | None]:
+        """The next records in order of name, and the name to go on after, None at the end."""
+        start = bisect_right(self._names, after)
+        names = self._names[start : start + limit]
+        more = start + limit < len(self._names)
+        return [self._records[name] for name in names], names[-1] if more else None
+
+    @asynccontextmanager
+    async def writing(self, name: str) -> AsyncIterator[FunctionRecord | None]:
+        """Be the only writer of this function; gives the record as it is now."""
+        turn = self._locks.setdefault(name, _Turn())
+        turn.users += 1
+        try:
+            async with turn.lock:
+                yield self._records.get(name)
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._locks[name]
+
+    async def put(self, record: FunctionRecord) -> None:
+        """Make this the function's record, durably. To be called inside `writing`."""
+        await self._store.put(record.name, encode_record(record))
+        self._take(record)
+
+    async def remove(self, name: FunctionName) -> None:
+        """Forget the function, durably. To be called inside `writing`."""
+        await self._store.delete(name)
+        record = self._records.pop(name, None)
+        if record is None:
+            return
+        del self._names[bisect_right(self._names, name) - 1]
+        if record.url is not None:
+            del self._urls[record.url.url_id]
+        self._tell(Forgotten(name))
+
+    def _take(self, record: FunctionRecord) -> None:
+        before = self._records.get(record.name)
+        if before is None:
+            insort(self._names, record.name)
+        self._records[record.name] = record
+        self._index_url(before, record)
+        self._announce(before, record)
+
+    def _index_url(self, before: FunctionRecord | None, record: FunctionRecord) -> None:
+        if before is not None and before.url is not None:
+            del self._urls[before.url.url_id]
+        if record.url is not None:
+            self._urls[record.url.url_id] = record.name
+
+    def _announce(self, before: FunctionRecord | None, record: FunctionRecord) -> None:
+        if record.reserved != (before.reserved if before else None):
+            self._tell(Limited(record.name, record.reserved))
+        running = record.version() if record.is_runnable else None
+        if running is not None and running != (before.version() if before and before.is_runnable else None):
+            self._tell(Configured(running))
+
+    def _tell(self, change: Change) -> None:
+        for listener in self._listeners:
+            listener(change)
+
+
+class _Turn:
+    """A function's writers: the lock, and how many hold or await it, so that it can be dropped."""
+
+    __slots__ = ("lock", "users")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
