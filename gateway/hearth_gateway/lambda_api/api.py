@@ -5,19 +5,25 @@ checked against the model's constraints, wherever in the request they came from;
 and the members of the answer; None means an empty body. Errors are raised as `HearthError`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 
 from hearth.core.errors import UnknownOperation
-from hearth_gateway.core.operations import ApiResponse, Route
+from hearth_gateway.core.operations import OPERATIONS, ApiResponse, Route
+from hearth_gateway.core.validation import check
+from hearth_gateway.lambda_api.requests import Request, read_request
+from hearth_gateway.lambda_api.service_model import load_inputs
 
 Parameters = dict[str, Any]
 Answer = tuple[int, Mapping[str, Any] | None]
 Handler = Callable[[Parameters], Awaitable[Answer]]
 
 _JSON = {"Content-Type": "application/json"}
+_LARGE_BODY = 2**18
+"""Bytes of body from which reading a request is left to a thread, so that invocations are not held up."""
 
 
 class LambdaApi:
@@ -25,6 +31,7 @@ class LambdaApi:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._inputs = load_inputs(operation.name for operation in OPERATIONS)
 
     def register(self, operation: str, handler: Handler) -> None:
         """Answer this operation with this handler. Each operation has exactly one."""
@@ -43,7 +50,13 @@ class LambdaApi:
         handler = self._handlers.get(route.operation)
         if handler is None:
             raise UnknownOperation(f"{route.operation} is not available on this platform yet.")
-        parameters: Parameters = {**route.labels}
+        shape = self._inputs[route.operation]
+        request = Request(route.labels, query, headers, body)
+        if len(body) < _LARGE_BODY:
+            parameters = read_request(shape, request)
+        else:
+            parameters = await asyncio.to_thread(read_request, shape, request)
+        check(shape, parameters)
         status, answer = await handler(parameters)
         if answer is None:
             return ApiResponse(status)

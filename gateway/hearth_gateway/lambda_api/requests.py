@@ -1,0 +1,131 @@
+"""From the bytes of a request to the members of its operation's input, by the names of the service model.
+
+Wrong types are found here; constraints are checked afterwards, in `hearth_gateway.core.validation`. Members that
+the model does not know are ignored, as newer clients may send them; null is the same as absent.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import orjson
+
+from hearth.core.errors import InvalidRequestContent
+from hearth_gateway.core.validation import Blob, Flag, ListOf, MapOf, Member, Moment, Number, Shape, Structure, Text
+
+_BASE64_CHUNK = 2**20
+"""Characters decoded at once, a multiple of 4: the interpreter lock is not held for the whole of a big package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose operation is known. Labels are decoded, query values too; header names are lower case."""
+
+    labels: Mapping[str, str]
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def read_request(shape: Structure, request: Request) -> dict[str, Any]:
+    """Every member the request has, wherever it travelled."""
+    document = _document(request.body) if any(not member.location for member in shape.members.values()) else {}
+    found: dict[str, Any] = {}
+    for name, member in shape.members.items():
+        value = _outside(member, request) if member.location else document.get(name)
+        if value is not None:
+            found[name] = value if member.location else _typed(member.shape, value, name)
+    return found
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    if not body:
+        return {}
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestContent(f"Could not parse request body into json: {error}") from error
+    if not isinstance(document, dict):
+        raise InvalidRequestContent("Could not parse request body into json: an object is expected")
+    return document
+
+
+def _outside(member: Member, request: Request) -> object:
+    """A member outside the body; everything there is text, which is read as the shape wants it."""
+    match member.location:
+        case "uri":
+            return request.labels.get(member.wire_name)
+        case "querystring":
+            values = request.query.get(member.wire_name)
+            if not values:
+                return None
+            return values if isinstance(member.shape, ListOf) else _from_text(member.shape, values[0], member.wire_name)
+        case "header":
+            text = request.headers.get(member.wire_name.lower())
+            return None if text is None else _from_text(member.shape, text, member.wire_name)
+        case other:
+            raise TypeError(f"members in {other} are not read here")
+
+
+def _from_text(shape: Shape, text: str, name: str) -> object:
+    match shape:
+        case Number():
+            try:
+                return int(text) if shape.is_whole else float(text)
+            except ValueError as error:
+                raise InvalidRequestContent(f"{name} must be a number, not '{text}'") from error
+        case Flag():
+            return text.lower() == "true"
+        case _:
+            return text
+
+
+def _typed(shape: Shape, value: object, path: str) -> object:
+    """The value if it has the type that its shape asks for; nulls inside are dropped."""
+    match shape:
+        case Structure() if isinstance(value, dict):
+            items = ((name, member.shape) for name, member in shape.members.items() if value.get(name) is not None)
+            return {name: _typed(inner, value[name], f"{path}.{name}") for name, inner in items}
+        case ListOf() if isinstance(value, list):
+            return [_typed(shape.member, item, path) for item in value if item is not None]
+        case MapOf() if isinstance(value, dict):
+            return {key: _typed(shape.value, item, f"{path}.{key}") for key, item in value.items() if item is not None}
+        case Blob() if isinstance(value, str):
+            return _bytes(value, path)
+        case Structure() | ListOf() | MapOf() | Blob():
+            raise _wrong_type(path)
+        case Text() | Number() | Flag() | Moment():
+            return _scalar(shape, value, path)
+        case _:
+            assert_never(shape)
+
+
+def _scalar(shape: Text | Number | Flag | Moment, value: object, path: str) -> object:
+    match shape:
+        case Text():
+            fits = isinstance(value, str)
+        case Flag():
+            fits = isinstance(value, bool)
+        case Number(is_whole=True):
+            fits = isinstance(value, int) and not isinstance(value, bool)
+        case Number() | Moment():
+            fits = isinstance(value, int | float) and not isinstance(value, bool)
+        case _:
+            assert_never(shape)
+    if not fits:
+        raise _wrong_type(path)
+    return value
+
+
+def _bytes(text: str, path: str) -> bytes:
+    try:
+        chunks = (text[start : start + _BASE64_CHUNK] for start in range(0, len(text), _BASE64_CHUNK))
+        return b"".join(base64.b64decode(chunk, validate=True) for chunk in chunks)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequestContent(f"Could not parse request body into json: {path} is not base64") from error
+
+
+def _wrong_type(path: str) -> InvalidRequestContent:
+    return InvalidRequestContent(f"Could not parse request body into json: {path} has the wrong type")
