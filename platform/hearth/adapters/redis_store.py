@@ -49,11 +49,16 @@ class _RedisHash:
     @property
     def durability(self) -> str:
         """What a returned write is worth: "fsync" is on disk; "memory" is in the server's hands, which may or may
-        not write it down; "unknown" before the first write."""
+        not write it down; "unknown" before `load_all`."""
         return {None: "unknown", True: "fsync", False: "memory"}[self._can_wait]
 
     async def load_all(self) -> dict[str, bytes]:
-        found = await _asked(self._client.hgetall(self._key))
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.hgetall(self._key)
+            pipe.execute_command("WAITAOF", 1, 0, FSYNC_TIMEOUT_MS)
+            found, synced = await _asked(pipe.execute(raise_on_error=False))
+        _raise_if_failed(found)
+        self._judge(synced)
         return {key.decode(): value for key, value in found.items()}
 
     async def put(self, key: str, record: bytes, /) -> None:
@@ -65,7 +70,7 @@ class _RedisHash:
     async def _write(self, *command: str | bytes) -> None:
         """Both commands on one connection: WAITAOF speaks of the writes of its own connection only."""
         if self._can_wait is False:
-            await _asked(self._client.execute_command(*command))
+            await _asked(cast(Any, self._client).execute_command(*command))
             return
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.execute_command(*command)
@@ -100,7 +105,7 @@ class RedisMappingStore(_RedisHash):
 
 def _raise_if_failed(answer: object) -> None:
     if isinstance(answer, RedisError):
-        raise ServiceError(f"The store refused a write: {answer}") from answer
+        raise ServiceError(f"The store refused: {answer}") from answer
 
 
 async def _asked(call: object) -> Any:
