@@ -1,0 +1,153 @@
+"""Messages into events: the SQS record shape, batches within the payload limit, and what the answer says.
+
+Source: AWS Lambda developer guide, "Using Lambda with Amazon SQS", event shape and "Reporting batch item failures".
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from hearth.core.invocation import MAX_REQUEST_BYTES
+
+RECORD_OVERHEAD_BYTES = 700
+"""A bound for what the record shape adds to a body, for deciding how many raw bytes to claim at once."""
+ENCODING_ATTRIBUTE = "hearth.encoding"
+"""The message attribute, `base64`, of a record whose body was not UTF-8."""
+
+_OPEN, _CLOSE = b'{"Records":[', b"]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A queue message in somebody's hands. `attempts` counts the ones that failed; this delivery is the next."""
+
+    id: str
+    body: bytes
+    first_received_ms: int
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where messages come from, as their records say it."""
+
+    arn: str
+    region: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages that fit one event, and the event."""
+
+    messages: tuple[Message, ...]
+    event: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """Claimed messages sorted out: one event's worth, those of the next events, those no event can hold."""
+
+    batch: Batch | None
+    left_over: tuple[Message, ...] = ()
+    too_large: tuple[Message, ...] = ()
+
+
+def pack(messages: Iterable[Message], origin: Origin, limit: int = MAX_REQUEST_BYTES) -> Packing:
+    """Fill one event, in order, up to `limit` bytes of JSON. The batch is None if no message fits any event."""
+    room = limit - len(_OPEN) - len(_CLOSE)
+    records: list[bytes] = []
+    packed: list[Message] = []
+    left_over: list[Message] = []
+    too_large: list[Message] = []
+    used = 0
+    for message in messages:
+        if left_over:  # the batch is closed: the rest waits, measured when its turn comes
+            left_over.append(message)
+            continue
+        record = orjson.dumps(_record(message, origin))
+        if len(record) > room:
+            too_large.append(message)
+        elif used + len(record) > room:
+            left_over.append(message)
+        else:
+            records.append(record)
+            packed.append(message)
+            used += len(record) + 1  # and a comma before the next
+    batch = Batch(tuple(packed), _OPEN + b",".join(records) + _CLOSE) if packed else None
+    return Packing(batch, tuple(left_over), tuple(too_large))
+
+
+def _record(message: Message, origin: Origin) -> dict[str, Any]:
+    text, is_binary = body_text(message.body)
+    received = message.attempts + 1
+    first = str(message.first_received_ms)
+    handle = base64.b64encode(f"{message.id}:{received}".encode()).decode()
+    return {
+        "messageId": message.id,
+        "receiptHandle": handle,
+        "body": text,
+        "attributes": {
+            "ApproximateReceiveCount": str(received),
+            # A plain push carries no time of its own: the first receipt is the earliest moment known.
+            "SentTimestamp": first,
+            "SenderId": origin.account,
+            "ApproximateFirstReceiveTimestamp": first,
+        },
+        "messageAttributes": {ENCODING_ATTRIBUTE: _attribute("base64")} if is_binary else {},
+        "md5OfMessageAttributes": None,
+        # Of the text delivered, so that a consumer's own check agrees.
+        "md5OfBody": hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": origin.arn,
+        "awsRegion": origin.region,
+    }
+
+
+def _attribute(value: str) -> dict[str, Any]:
+    return {"stringValue": value, "stringListValues": [], "binaryListValues": [], "dataType": "String"}
+
+
+def body_text(body: bytes) -> tuple[str, bool]:
+    """The body as text, and whether it had to be base64 because it is not UTF-8."""
+    try:
+        return body.decode(), False
+    except UnicodeDecodeError:
+        return base64.b64encode(body).decode(), True
+
+
+def failed_items(response: bytes, messages: Sequence[Message]) -> frozenset[str]:
+    """The ids that `ReportBatchItemFailures` keeps in the queue, by the documented rules.
+
+    An empty or null list, `{}` or `null` is success. A list of known ids is a partial failure. Everything else
+    (an unknown, empty or null id, a wrong key, another shape, no JSON) fails the whole batch. An object that does
+    not speak of batch failures at all counts as `{}`; one that misspells the word counts as a wrong key.
+    """
+    everything = frozenset(message.id for message in messages)
+    try:
+        answer = orjson.loads(response or b"null")
+    except orjson.JSONDecodeError:
+        return everything
+    listed = _listed(answer)
+    if listed is None or not listed <= everything:
+        return everything
+    return frozenset(listed)
+
+
+def _listed(answer: Any) -> set[str] | None:
+    """The identifiers listed; None if the answer has no valid shape."""
+    if answer is None:
+        return set()
+    if not isinstance(answer, dict):
+        return None
+    if any(key != "batchItemFailures" and key.lower() == "batchitemfailures" for key in answer):
+        return None
+    items = answer.get("batchItemFailures") or []
+    if not isinstance(items, list):
+        return None
+    ids = [item.get("itemIdentifier") if isinstance(item, dict) else None for item in items]
+    return {str(one) for one in ids} if all(isinstance(one, str) and one for one in ids) else None
