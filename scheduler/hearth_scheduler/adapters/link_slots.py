@@ -1,0 +1,101 @@
+"""Places by hard links: for hosts where Hearth may not mount (no root, an old kernel, gVisor).
+
+The container sees the place read-only, so the shared files are safe from it. /tmp is an anonymous volume of the
+engine (see `docker_containers`): without root we could not delete what uid 993 leaves in a directory of ours. It has no
+size limit.
+"""
+
+import errno
+import os
+import shutil
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from hearth_scheduler.adapters import environment_places
+from hearth_scheduler.adapters.worker_threads import WorkerThreads
+from hearth_scheduler.ports import Places
+
+# Another filesystem; ext4's 65,000 links of one file; a filesystem or a kernel setting that forbids hard links.
+_COPY_INSTEAD = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP})
+
+
+class LinkSlots:
+    """`Slots` without privileges. Attaching takes about 15 µs per file, so seconds for a huge package."""
+
+    tmp_problem = "/tmp has no size limit: it is a volume of the engine"
+
+    def __init__(self, run: Path) -> None:
+        self._environments = environment_places.environments_directory(run.resolve())
+        self._attaching = WorkerThreads("hearth-link", 2)
+        self._working = WorkerThreads("hearth-places", 2)
+
+    def __repr__(self) -> str:
+        return f"LinkSlots({self._environments})"
+
+    def places(self, environment_id: str) -> Places:
+        return environment_places.lay_out(self._environments, environment_id)
+
+    async def prepare(self, environment_id: str) -> Places:
+        return await self._working.run(partial(_prepare, self.places(environment_id)), undo=_release)
+
+    async def attach(self, places: Places, *, code: Path, tmp_mib: int) -> None:
+        """`tmp_mib` cannot be honoured here; `tmp_problem` says so.
+
+        A cancelled attach goes on to its end first: releasing must not race with a thread that still links.
+        """
+        await self._attaching.run(partial(link_tree, code, places.task), undo=lambda _: None)
+
+    async def release(self, environment_id: str) -> None:
+        await self._working.run(partial(_release, self.places(environment_id)))
+
+    async def leftovers(self) -> list[str]:
+        return await self._working.run(lambda: sorted(environment_places.environment_ids(self._environments)))
+
+    def close(self) -> None:
+        """Let go of the threads; places of living environments stay, for the next run to adopt."""
+        self._attaching.close()
+        self._working.close()
+
+    async def destroy(self) -> None:
+        """Release everything, for `hearth down`."""
+        for environment_id in await self.leftovers():
+            await self.release(environment_id)
+
+
+def _prepare(places: Places) -> Places:
+    places.root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    places.root.mkdir(mode=0o700)  # outside the try: one that exists already is not ours to delete
+    try:
+        environment_places.make_directories(places)
+    except OSError:
+        _release(places)
+        raise
+    return places
+
+
+def _release(places: Places) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(places.root)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Fill the existing directory `target` with the files of `source`: linked where possible, else copied."""
+    with os.scandir(source) as entries:
+        for entry in entries:
+            place = target / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                place.mkdir(exist_ok=True)
+                place.chmod(entry.stat().st_mode & 0o777)
+                link_tree(Path(entry.path), place)
+            else:
+                _link(entry.path, place)
+
+
+def _link(source: str, target: Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as problem:
+        if problem.errno not in _COPY_INSTEAD:
+            raise
+        shutil.copy2(source, target, follow_symlinks=False)
