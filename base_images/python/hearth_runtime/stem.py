@@ -18,7 +18,6 @@ from hearth_runtime import frames
 from hearth_runtime.connection import Connection
 from hearth_runtime.ric import Ric
 
-_TASK = "/var/task"
 _OPT = "/opt/python"
 # How the stem speaks to the interpreter it starts anew; the function never sees them.
 _FD = "HEARTH_FD"
@@ -60,7 +59,10 @@ def _wait_to_be_specialised(connection: Connection, path: str, orphan_s: float) 
 def start_anew(connection: Connection, environment: dict[str, str]) -> None:
     """Replace this process by a new interpreter with that environment and the same connection."""
     os.set_inheritable(connection.fileno(), True)
-    execute({**environment, _FD: str(connection.fileno())}, [sys.executable, "/var/runtime/bootstrap"])
+    execute(
+        {**environment, _FD: str(connection.fileno())},
+        [sys.executable, f"{os.environ.get('LAMBDA_RUNTIME_DIR', '/var/runtime')}/bootstrap"],
+    )
 
 
 def execute(environment: dict[str, str], command: list[str]) -> None:
@@ -77,7 +79,7 @@ def execute(environment: dict[str, str], command: list[str]) -> None:
             _refuse(f"{wrapper}: is not an executable", 126)
         command = [wrapper, *command]
     try:
-        os.chdir(_TASK)
+        os.chdir(_task())
         os.execve(command[0], command, environment)
     except OSError as error:
         _refuse(f"{command[0]}: {error.strerror}", 126)
@@ -105,11 +107,15 @@ def _enter_task() -> None:
     for directory in (packages, _OPT):
         if os.path.isdir(directory):
             site.addsitedir(directory)  # so that a layer's .pth files work
-    first = [_TASK, packages, _OPT, *_python_path()]
+    first = [_task(), packages, _OPT, *_python_path()]
     sys.path[:] = first + [entry for entry in sys.path if entry not in first]
     for directory in first:
         sys.path_importer_cache.pop(directory, None)
-    os.chdir(_TASK)
+    os.chdir(_task())
+
+
+def _task() -> str:
+    return os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
 
 
 def _python_path() -> list[str]:

@@ -6,6 +6,7 @@ It is kept until an event has arrived after it, since only then is it certain to
 
 import json
 import sys
+from contextlib import suppress
 
 from hearth_runtime import frames
 from hearth_runtime.connection import Connection
@@ -78,7 +79,5 @@ def _error_type(data: str) -> str:
 def _flush_output() -> None:
     """What the handler wrote must be in the pipe before the answer is: that is how output finds its invocation."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(OSError, ValueError, AttributeError):  # the handler closed or replaced it: its loss
             stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass  # the handler closed or replaced it: its loss
