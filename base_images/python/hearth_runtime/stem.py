@@ -79,7 +79,7 @@ def execute(environment: dict[str, str], command: list[str]) -> None:
             _refuse(f"{wrapper}: is not an executable", 126)
         command = [wrapper, *command]
     try:
-        os.chdir(_task())
+        os.chdir(environment.get("LAMBDA_TASK_ROOT", "/var/task"))
         os.execve(command[0], command, environment)
     except OSError as error:
         _refuse(f"{command[0]}: {error.strerror}", 126)
@@ -107,15 +107,12 @@ def _enter_task() -> None:
     for directory in (packages, _OPT):
         if os.path.isdir(directory):
             site.addsitedir(directory)  # so that a layer's .pth files work
-    first = [_task(), packages, _OPT, *_python_path()]
+    task = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
+    first = [task, packages, _OPT, *_python_path()]
     sys.path[:] = first + [entry for entry in sys.path if entry not in first]
     for directory in first:
         sys.path_importer_cache.pop(directory, None)
-    os.chdir(_task())
-
-
-def _task() -> str:
-    return os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
+    os.chdir(task)
 
 
 def _python_path() -> list[str]:
