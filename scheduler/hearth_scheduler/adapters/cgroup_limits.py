@@ -1,0 +1,81 @@
+"""`Limits` by writing control group files: 0.1 ms, where the engine's own update takes 20 ms.
+
+Needs write access to the hierarchies. Sources: the kernel's documentation of cgroup v1 memory and CFS bandwidth
+control, and of cgroup v2.
+"""
+
+import errno
+import os
+from pathlib import Path
+
+from hearth_scheduler.adapters.cgroup_readings import CgroupReadings
+from hearth_scheduler.adapters.docker_template import CPU_PERIOD_US
+from hearth_scheduler.ports import Container
+
+_MIN_QUOTA_US = 1000  # the kernel refuses less than 1 ms
+_GONE = frozenset({errno.ENOENT, errno.ENODEV})
+
+
+class CgroupLimits(CgroupReadings):
+    """Limits and readings. A container that is gone is not an error: its death is told elsewhere."""
+
+    async def apply(self, container: Container, *, memory_mib: int, cpus: float | None) -> None:
+        """Two or three short writes, so not worth a thread. Lowering below what is in use would make the kernel
+        reclaim inside the write; a stem cell uses far less than the smallest function may."""
+        try:
+            memory = self.directory(container, "memory")
+            if memory is not None:
+                _limit_memory(*memory, memory_mib * 2**20)
+            cpu = self.directory(container, "cpu")
+            if cpu is not None:
+                _limit_cpu(*cpu, quota_us(cpus))
+        except OSError as problem:
+            if problem.errno not in _GONE:
+                raise
+
+
+def quota_us(cpus: float | None) -> int | None:
+    """CPU time per period; None lifts the quota."""
+    return None if cpus is None else max(_MIN_QUOTA_US, int(cpus * CPU_PERIOD_US))
+
+
+def _limit_memory(group: Path, is_v2: bool, limit: int) -> None:
+    if is_v2:
+        _write(group / "memory.swap.max", "0", may_lack=True)
+        _write(group / "memory.max", str(limit))
+        return
+    _limit_memory_v1(group, limit)
+
+
+def _limit_memory_v1(group: Path, limit: int) -> None:
+    """Memory and swap together (memsw) may never be below memory alone, not even between two writes: raising begins
+    with memsw, lowering with memory. Without swap accounting there is no memsw."""
+    memory, both = group / "memory.limit_in_bytes", group / "memory.memsw.limit_in_bytes"
+    if limit > int(memory.read_text()):
+        _write(both, str(limit), may_lack=True)
+        _write(memory, str(limit))
+    else:
+        _write(memory, str(limit))
+        _write(both, str(limit), may_lack=True)
+
+
+def _limit_cpu(group: Path, is_v2: bool, quota: int | None) -> None:
+    if is_v2:
+        _write(group / "cpu.max", f"{'max' if quota is None else quota} {CPU_PERIOD_US}")
+        return
+    _write(group / "cpu.cfs_period_us", str(CPU_PERIOD_US))
+    _write(group / "cpu.cfs_quota_us", str(-1 if quota is None else quota))
+
+
+def _write(path: Path, text: str, *, may_lack: bool = False) -> None:
+    """Without O_CREAT: in a control group no file can be made."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if may_lack:
+            return
+        raise
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
