@@ -3,7 +3,9 @@
 Rule 1: the store is written before memory, so what was seen once is not lost by a crash.
 Rule 2: one writer at a time per function (`writing`); readers never wait.
 Rule 3: listeners are told after memory changed, on the event loop, in the order of the changes.
-State: `_records`, `_names` and `_urls` are changed by `load`, `put` and `remove` only.
+Rule 4: a write that failed may have happened all the same (the answer was lost). Its record is kept in `_doubtful`
+until a later write of the same function settles it, so that nothing it needs is thrown away.
+State: `_records`, `_names`, `_urls` and `_doubtful` are changed by `load`, `put` and `remove` only.
 """
 
 import asyncio
@@ -53,6 +55,7 @@ class Registry:
         self._records: dict[str, FunctionRecord] = {}
         self._names: list[str] = []
         self._urls: dict[str, FunctionName] = {}
+        self._doubtful: dict[str, FunctionRecord] = {}
         self._listeners: list[Callable[[Change], None]] = []
         self._locks: dict[str, _Turn] = {}
 
@@ -93,6 +96,11 @@ class Registry:
         more = start + limit < len(self._names)
         return [self._records[name] for name in names], names[-1] if more else None
 
+    def packages(self) -> set[str]:
+        """The SHA-256 of every package that any function needs, or may need."""
+        known = (*self._records.values(), *self._doubtful.values())
+        return {sha256 for record in known for sha256 in record.packages}
+
     @asynccontextmanager
     async def writing(self, name: str) -> AsyncIterator[FunctionRecord | None]:
         """Be the only writer of this function; gives the record as it is now."""
@@ -108,12 +116,18 @@ class Registry:
 
     async def put(self, record: FunctionRecord) -> None:
         """Make this the function's record, durably. To be called inside `writing`."""
-        await self._store.put(record.name, encode_record(record))
+        try:
+            await self._store.put(record.name, encode_record(record))
+        except BaseException:
+            self._doubtful[record.name] = record
+            raise
+        self._doubtful.pop(record.name, None)
         self._take(record)
 
     async def remove(self, name: FunctionName) -> None:
         """Forget the function, durably. To be called inside `writing`."""
         await self._store.delete(name)
+        self._doubtful.pop(name, None)
         record = self._records.pop(name, None)
         if record is None:
             return

@@ -14,7 +14,7 @@ from typing import Any
 from hearth.core.arns import log_group
 from hearth.core.function import LATEST
 from hearth.core.records import STATES, Configuration, Cors, FunctionRecord, Phase, UrlConfig, VersionRecord
-from hearth_gateway.core.site import Site
+from hearth_gateway.core.endpoint import Endpoint
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -76,10 +76,10 @@ def function_code(location: str) -> Members:
     return {"RepositoryType": "S3", "Location": location}
 
 
-def function_url(record: FunctionRecord, url: UrlConfig, site: Site) -> Members:
+def function_url(record: FunctionRecord, url: UrlConfig, endpoint: Endpoint) -> Members:
     """A FunctionUrlConfig in full."""
     return {
-        "FunctionUrl": site.function_url(url.url_id),
+        "FunctionUrl": endpoint.function_url(url.url_id),
         "FunctionArn": record.arn,
         "AuthType": url.auth_type,
         "CreationTime": url_date(url.created_us),

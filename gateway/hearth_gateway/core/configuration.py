@@ -13,7 +13,7 @@ from typing import Any
 
 from hearth.core.errors import InvalidParameterValue
 from hearth.core.records import Configuration, Logging
-from hearth_gateway.core.site import Site
+from hearth_gateway.core.endpoint import Endpoint
 
 MAX_ENVIRONMENT_BYTES = 4_096
 MAX_LAYERS = 5
@@ -61,7 +61,7 @@ UNAVAILABLE = (
 Parameters = Mapping[str, Any]
 
 
-def new_configuration(parameters: Parameters, site: Site) -> Configuration:
+def new_configuration(parameters: Parameters, endpoint: Endpoint) -> Configuration:
     """The configuration that CreateFunction asks for."""
     if parameters.get("PackageType", "Zip") != "Zip":
         raise InvalidParameterValue("PackageType Image is not available yet. Please use packageType Zip.")
@@ -70,17 +70,17 @@ def new_configuration(parameters: Parameters, site: Site) -> Configuration:
             "Runtime and Handler are mandatory parameters for functions created with deployment packages."
         )
     blank = Configuration(
-        role=parameters["Role"], runtime=parameters["Runtime"], handler="", architecture=site.architecture
+        role=parameters["Role"], runtime=parameters["Runtime"], handler="", architecture=endpoint.architecture
     )
-    return changed_configuration(blank, parameters, site)
+    return changed_configuration(blank, parameters, endpoint)
 
 
-def changed_configuration(current: Configuration, parameters: Parameters, site: Site) -> Configuration:
+def changed_configuration(current: Configuration, parameters: Parameters, endpoint: Endpoint) -> Configuration:
     """The configuration with the members that were sent; maps and lists that were sent replace the old ones whole."""
     _refuse_unavailable(parameters)
-    check_architecture(parameters, site)
+    check_architecture(parameters, endpoint)
     _check_layers(parameters)
-    _check_runtime(parameters, site)
+    _check_runtime(parameters, endpoint)
     changes = {
         **_plain(parameters),
         **_nested(parameters),
@@ -105,12 +105,12 @@ def zip_of(code: Parameters) -> bytes:
     return content
 
 
-def check_architecture(parameters: Parameters, site: Site) -> None:
+def check_architecture(parameters: Parameters, endpoint: Endpoint) -> None:
     """Refuse code for another processor: it would fail at its first invocation."""
     for architecture in parameters.get("Architectures", ()):
-        if architecture != site.architecture:
+        if architecture != endpoint.architecture:
             raise InvalidParameterValue(
-                f"Architecture {architecture} is not available. This platform runs {site.architecture}."
+                f"Architecture {architecture} is not available. This platform runs {endpoint.architecture}."
             )
 
 
@@ -141,12 +141,12 @@ def _check_layers(parameters: Parameters) -> None:
         raise InvalidParameterValue(f"Layer version {layer} does not exist.")
 
 
-def _check_runtime(parameters: Parameters, site: Site) -> None:
+def _check_runtime(parameters: Parameters, endpoint: Endpoint) -> None:
     runtime = parameters.get("Runtime")
-    if runtime is not None and runtime not in site.runtimes:
+    if runtime is not None and runtime not in endpoint.runtimes:
         raise InvalidParameterValue(
             f"Value {runtime} at 'runtime' failed to satisfy constraint: "
-            f"Member must satisfy enum value set: [{', '.join(site.runtimes)}]"
+            f"Member must satisfy enum value set: [{', '.join(endpoint.runtimes)}]"
         )
 
 

@@ -17,7 +17,13 @@ from hearth_gateway.core.validation import check
 from hearth_gateway.lambda_api.requests import Request, read_request
 from hearth_gateway.lambda_api.service_model import load_inputs
 
-Parameters = dict[str, Any]
+
+class Parameters(dict[str, Any]):
+    """The members of a request, and the host that the client called us by ("" if it did not say)."""
+
+    host: str = ""
+
+
 Answer = tuple[int, Mapping[str, Any] | None]
 Handler = Callable[[Parameters], Awaitable[Answer]]
 
@@ -53,10 +59,12 @@ class LambdaApi:
         shape = self._inputs[route.operation]
         request = Request(route.labels, query, headers, body)
         if len(body) < _LARGE_BODY:
-            parameters = read_request(shape, request)
+            members = read_request(shape, request)
         else:
-            parameters = await asyncio.to_thread(read_request, shape, request)
-        check(shape, parameters)
+            members = await asyncio.to_thread(read_request, shape, request)
+        check(shape, members)
+        parameters = Parameters(members)
+        parameters.host = request.header("host")
         status, answer = await handler(parameters)
         if answer is None:
             return ApiResponse(status)

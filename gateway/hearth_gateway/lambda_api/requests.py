@@ -21,12 +21,16 @@ _BASE64_CHUNK = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request whose operation is known. Labels are decoded, query values too; header names are lower case."""
+    """A request whose operation is known. Labels and query values are decoded; header names may have any case."""
 
     labels: Mapping[str, str]
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     body: bytes
+
+    def header(self, name: str) -> str:
+        """A header's value by its lower-case name, "" if it is not there."""
+        return next((value for key, value in self.headers.items() if key.lower() == name), "")
 
 
 def read_request(shape: Structure, request: Request) -> dict[str, Any]:
@@ -63,8 +67,8 @@ def _outside(member: Member, request: Request) -> object:
                 return None
             return values if isinstance(member.shape, ListOf) else _from_text(member.shape, values[0], member.wire_name)
         case "header":
-            text = request.headers.get(member.wire_name.lower())
-            return None if text is None else _from_text(member.shape, text, member.wire_name)
+            text = request.header(member.wire_name.lower())
+            return None if not text else _from_text(member.shape, text, member.wire_name)
         case other:
             raise TypeError(f"members in {other} are not read here")
 

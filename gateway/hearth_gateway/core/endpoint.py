@@ -7,7 +7,7 @@ from hearth.core.function import FunctionName
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Endpoint:
     """One platform: its place in the world, and its limits as account settings.
 
     `runtimes` are the identifiers that have an image here, `architecture` is that of the images; `port` is the one

@@ -1,0 +1,48 @@
+"""Puts the Lambda API together: every operation but Invoke and the event source mappings."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from hearth.packages import CodePackages
+from hearth.registry import Registry
+from hearth_gateway.core.endpoint import Endpoint
+from hearth_gateway.lambda_api.api import LambdaApi
+from hearth_gateway.lambda_api.concurrency import ConcurrencyOperations
+from hearth_gateway.lambda_api.deployer import Deployer
+from hearth_gateway.lambda_api.function_urls import FunctionUrlOperations
+from hearth_gateway.lambda_api.functions import FunctionOperations
+from hearth_gateway.lambda_api.tags import TagOperations
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+class ControlPlane:
+    """The API, and the deployer that works behind it."""
+
+    def __init__(self, api: LambdaApi, deployer: Deployer) -> None:
+        self.api = api
+        self.deployer = deployer
+
+
+@asynccontextmanager
+async def control_plane(
+    endpoint: Endpoint,
+    registry: Registry,
+    packages: CodePackages,
+    *,
+    clock: Callable[[], float] = time.time,
+    new_id: Callable[[], str] = _new_id,
+) -> AsyncIterator[ControlPlane]:
+    """The control plane over a loaded registry and opened packages; unfinished deployments are taken up."""
+    api = LambdaApi()
+    async with Deployer(registry, packages, new_id) as deployer:
+        FunctionOperations(endpoint, registry, packages, deployer=deployer, clock=clock, new_id=new_id).register(api)
+        FunctionUrlOperations(endpoint, registry, clock=clock, new_id=new_id).register(api)
+        ConcurrencyOperations(endpoint, registry, packages).register(api)
+        TagOperations(endpoint, registry).register(api)
+        await deployer.resume()
+        yield ControlPlane(api, deployer)

@@ -1,0 +1,113 @@
+"""Brings deployments about: a version is Pending or InProgress exactly as long as its package is not ready to run.
+
+Rule 1: what a record says is enough to go on from; after a crash `resume` drives every unfinished one to its end.
+Rule 2: a change that came in between wins; a task that finds another deployment than the one it prepared steps back.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Self
+
+import structlog
+
+from hearth.core.errors import HearthError, ServiceError
+from hearth.core.records import SETTLING, FunctionRecord, Reason
+from hearth.packages import CodePackages
+from hearth.registry import Registry
+
+PARALLEL_UNPACKS = 2
+"""Unpacking is bound by processor and disk; more at once would only take them from running functions."""
+
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 10.0
+
+
+class Deployer:
+    """The tasks that make packages ready. An async context manager: leaving it abandons what is unfinished, which
+    the next start resumes."""
+
+    def __init__(self, registry: Registry, packages: CodePackages, new_id: Callable[[], str]) -> None:
+        self._registry = registry
+        self._packages = packages
+        self._new_id = new_id
+        self._group = asyncio.TaskGroup()
+        self._running: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(PARALLEL_UNPACKS)
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._running:
+            task.cancel()
+        await self._group.__aexit__(None, None, None)
+
+    async def resume(self) -> None:
+        """Take up what a crash interrupted, make again the trees that are missing, drop what nobody needs."""
+        await self.collect()
+        for record in self._registry:
+            self.settle(record)
+
+    def settle(self, record: FunctionRecord) -> None:
+        """Make the record's deployment ready and say so in the record; returns at once."""
+        task = self._group.create_task(self._settle(record), name=f"deploy {record.name}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def collect(self) -> None:
+        """Delete packages that no function needs. That it fails is no reason to fail anything else."""
+        try:
+            await self._packages.collect(self._registry.packages)
+        except OSError as error:
+            structlog.get_logger().warning("packages not collected", error=str(error))
+
+    async def _settle(self, record: FunctionRecord) -> None:
+        try:
+            problem = await self._prepare(record)
+            if record.latest.phase in SETTLING:
+                await self._conclude(record, problem)
+        except Exception:
+            structlog.get_logger().exception("deployment failed", function=record.name)
+
+    async def _prepare(self, record: FunctionRecord) -> Reason | None:
+        """Unpack what the record wants to run; the reason if that is impossible."""
+        serving = record.latest.serving
+        wanted = record.latest.deployment if record.latest.phase in SETTLING or serving is None else serving
+        try:
+            async with self._places:
+                await self._packages.unpack(wanted.package.sha256)
+        except HearthError as error:
+            return Reason("InvalidZipFileException", error.message)
+        except OSError as error:
+            structlog.get_logger().error("package not unpacked", function=record.name, error=str(error))
+            return Reason("InternalError", "The package could not be unpacked.")
+        return None
+
+    async def _conclude(self, record: FunctionRecord, problem: Reason | None) -> None:
+        """Record the end of the deployment, however long the store is away."""
+        delay_s = FIRST_RETRY_S
+        while True:
+            try:
+                await self._write_end(record, problem)
+            except ServiceError as error:
+                structlog.get_logger().warning("deployment not recorded yet", function=record.name, error=str(error))
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, LAST_RETRY_S)
+            else:
+                break
+        await self.collect()
+
+    async def _write_end(self, prepared: FunctionRecord, problem: Reason | None) -> None:
+        async with self._registry.writing(prepared.name) as record:
+            if record is None or record.latest.revision_id != prepared.latest.revision_id:
+                return
+            latest = record.latest
+            latest = latest.ready(self._new_id()) if problem is None else latest.broken(problem, self._new_id())
+            await self._registry.put(replace(record, latest=latest))
