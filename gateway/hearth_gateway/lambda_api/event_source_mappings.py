@@ -1,0 +1,228 @@
+"""The operations on event source mappings.
+
+Shapes are checked before a handler is called; here are the rules that need more than the shape. Create, Update and
+Delete answer 202 with the whole mapping in a transitional state; tools then ask until it is Enabled, Disabled or gone.
+Source: CreateEventSourceMapping and its siblings in the AWS Lambda API reference.
+"""
+
+import base64
+import binascii
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hearth.core.arns import event_source_mapping_arn
+from hearth.core.errors import InvalidParameterValue
+from hearth.core.function import LATEST
+from hearth.registry import Registry
+from hearth_gateway.core.mapping import (
+    DEFAULT_BATCH_SIZE,
+    UNRECOGNIZED,
+    EventSourceMapping,
+    checked,
+    is_own_form,
+)
+from hearth_gateway.core.mapping_state import State
+from hearth_gateway.core.names import FunctionReference, parse_function_name
+from hearth_gateway.lambda_api.api import Answer, LambdaApi, Parameters
+from hearth_gateway.sources.list_source import NO_RECORDS
+from hearth_gateway.sources.supervisor import EventSources
+
+MAX_PAGE = 100
+"""Mappings per page, whatever MaxItems asks for."""
+
+_ECHOED = ("KMSKeyArn", "MetricsConfig", "LoggingConfig")
+"""Stored and shown as sent."""
+
+# Of other kinds of sources. Given with their neutral value they ask for nothing and are let pass.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "AmazonManagedKafkaEventSourceConfig": (),
+    "BisectBatchOnFunctionError": (False,),
+    "DocumentDBEventSourceConfig": (),
+    "MaximumRecordAgeInSeconds": (-1,),
+    "ParallelizationFactor": (1,),
+    "ProvisionedPollerConfig": ({},),
+    "Queues": (),
+    "SelfManagedEventSource": (),
+    "SelfManagedKafkaEventSourceConfig": (),
+    "SourceAccessConfigurations": ([],),
+    "StartingPosition": (),
+    "StartingPositionTimestamp": (),
+    "Topics": (),
+    "TumblingWindowInSeconds": (0,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this Hearth is, and what its sources may connect to."""
+
+    region: str
+    account: str
+    connections: Collection[str]
+
+
+class EventSourceMappings:
+    """The five operations, over the catalogue of sources."""
+
+    def __init__(self, sources: EventSources, registry: Registry, place: Place, *, now_ms: Callable[[], int]) -> None:
+        self._sources = sources
+        self._registry = registry
+        self._place = place
+        self._now_ms = now_ms
+
+    def register(self, api: LambdaApi) -> None:
+        """Make these handlers the API's."""
+        api.register("CreateEventSourceMapping", self.create)
+        api.register("GetEventSourceMapping", self.get)
+        api.register("ListEventSourceMappings", self.list_page)
+        api.register("UpdateEventSourceMapping", self.update)
+        api.register("DeleteEventSourceMapping", self.delete)
+
+    async def create(self, parameters: Parameters) -> Answer:
+        if not parameters.get("EventSourceArn"):
+            raise InvalidParameterValue(UNRECOGNIZED)
+        _refuse_foreign(parameters)
+        wanted = checked(_changed(self._blank(parameters), parameters), self._place.connections)
+        self._function(parameters["FunctionName"])
+        return 202, self._shown(await self._sources.create(wanted))
+
+    async def get(self, parameters: Parameters) -> Answer:
+        return 200, self._shown(self._sources.find(parameters["UUID"]))
+
+    async def list_page(self, parameters: Parameters) -> Answer:
+        limit = min(parameters.get("MaxItems", MAX_PAGE), MAX_PAGE)
+        accept = self._filter(parameters.get("EventSourceArn"), parameters.get("FunctionName"))
+        page, after = self._sources.page(_marked(parameters.get("Marker", "")), limit, accept)
+        answer: dict[str, Any] = {"EventSourceMappings": [self._shown(mapping) for mapping in page]}
+        return 200, answer if after is None else {"NextMarker": _marker(after), **answer}
+
+    async def update(self, parameters: Parameters) -> Answer:
+        # An unknown mapping is the first thing to say, before anything about the parameters.
+        self._sources.find(parameters["UUID"])
+        _refuse_foreign(parameters)
+        target = self._function(parameters["FunctionName"]) if "FunctionName" in parameters else None
+
+        def change(before: EventSourceMapping) -> EventSourceMapping:
+            moved = before if target is None else _aimed(before, target, self._place)
+            return checked(_changed(moved, parameters), self._place.connections)
+
+        after = await self._sources.update(parameters["UUID"], change, parameters.get("Enabled"))
+        return 202, self._shown(after)
+
+    async def delete(self, parameters: Parameters) -> Answer:
+        return 202, self._shown(await self._sources.delete(parameters["UUID"]))
+
+    def _blank(self, parameters: Parameters) -> EventSourceMapping:
+        """A new mapping with every default."""
+        own_id = str(uuid.uuid4())
+        reference = parse_function_name(parameters["FunctionName"], self._place.region, self._place.account)
+        return EventSourceMapping(
+            uuid=own_id,
+            arn=event_source_mapping_arn(self._place.region, self._place.account, own_id),
+            function_name=reference.name,
+            qualifier=reference.qualifier or "",
+            function_arn=reference.arn(self._place.region, self._place.account),
+            source_arn=parameters["EventSourceArn"],
+            enabled=parameters.get("Enabled", True),
+            state=State.CREATING,
+            last_modified_ms=self._now_ms(),
+            tags=dict(parameters.get("Tags", {})),
+        )
+
+    def _function(self, name: str) -> FunctionReference:
+        """The function a mapping is for, which must exist now; it may go later."""
+        reference = parse_function_name(name, self._place.region, self._place.account)
+        if self._registry.find(reference.name) is None or reference.qualifier not in (None, LATEST):
+            raise InvalidParameterValue("Function does not exist")
+        return reference
+
+    def _filter(self, source_arn: str | None, function: str | None) -> Callable[[EventSourceMapping], bool]:
+        """What a list asks for. A bare function name means all of its qualifiers."""
+        reference = parse_function_name(function, self._place.region, self._place.account) if function else None
+
+        def accept(mapping: EventSourceMapping) -> bool:
+            if source_arn and mapping.source_arn != source_arn:
+                return False
+            if reference is None:
+                return True
+            return mapping.function_name == reference.name and reference.qualifier in (None, mapping.qualifier)
+
+        return accept
+
+    def _shown(self, mapping: EventSourceMapping) -> dict[str, Any]:
+        """EventSourceMappingConfiguration: members that were never set are left out, as the service does."""
+        shown: dict[str, Any] = {
+            "UUID": mapping.uuid,
+            "BatchSize": mapping.batch_size,
+            "MaximumBatchingWindowInSeconds": mapping.window_s,
+            "EventSourceArn": mapping.source_arn,
+            "EventSourceMappingArn": mapping.arn,
+            "FunctionArn": mapping.function_arn,
+            "FunctionResponseTypes": list(mapping.response_types),
+            "LastModified": mapping.last_modified_ms / 1000,
+            "State": mapping.state.value,
+            "StateTransitionReason": "USER_INITIATED",
+            **mapping.echoed,
+        }
+        if mapping.maximum_concurrency is not None:
+            shown["ScalingConfig"] = {"MaximumConcurrency": mapping.maximum_concurrency}
+        if mapping.retry_attempts is not None:
+            shown["MaximumRetryAttempts"] = mapping.retry_attempts
+        if mapping.on_failure is not None:
+            shown["DestinationConfig"] = {"OnFailure": {"Destination": mapping.on_failure}}
+        result = self._sources.last_result(mapping.uuid)
+        # The service leaves this out for queues; a queue that has something to say is worth the exception.
+        if result != NO_RECORDS or is_own_form(mapping.source_arn):
+            shown["LastProcessingResult"] = result
+        return shown
+
+
+def _refuse_foreign(parameters: Parameters) -> None:
+    """What is accepted is enforced: parameters of other kinds of sources are not taken in silence."""
+    for name, neutral in _NEUTRAL.items():
+        if name in parameters and parameters[name] not in neutral:
+            raise InvalidParameterValue(f"Unsupported {name} parameter for given event source mapping type.")
+    if parameters.get("FilterCriteria", {}).get("Filters"):
+        raise InvalidParameterValue("FilterCriteria is not available on this platform yet.")
+
+
+def _aimed(mapping: EventSourceMapping, target: FunctionReference, place: Place) -> EventSourceMapping:
+    return replace(
+        mapping,
+        function_name=target.name,
+        qualifier=target.qualifier or "",
+        function_arn=target.arn(place.region, place.account),
+    )
+
+
+def _changed(mapping: EventSourceMapping, parameters: Parameters) -> EventSourceMapping:
+    """The mapping with the members that were sent; an empty structure or list takes the setting back."""
+    found: dict[str, Any] = {}
+    if "BatchSize" in parameters:
+        found["batch_size"] = parameters["BatchSize"] or DEFAULT_BATCH_SIZE
+    if "MaximumBatchingWindowInSeconds" in parameters:
+        found["window_s"] = parameters["MaximumBatchingWindowInSeconds"]
+    if "FunctionResponseTypes" in parameters:
+        found["response_types"] = tuple(parameters["FunctionResponseTypes"])
+    if "ScalingConfig" in parameters:
+        found["maximum_concurrency"] = parameters["ScalingConfig"].get("MaximumConcurrency")
+    if "MaximumRetryAttempts" in parameters:
+        found["retry_attempts"] = parameters["MaximumRetryAttempts"]
+    if "DestinationConfig" in parameters:
+        on_failure = parameters["DestinationConfig"].get("OnFailure", {})
+        found["on_failure"] = on_failure.get("Destination") or None
+    echoed = {name: parameters[name] for name in _ECHOED if name in parameters}
+    return replace(mapping, **found, echoed={**mapping.echoed, **echoed})
+
+
+def _marker(uuid_text: str) -> str:
+    return base64.urlsafe_b64encode(uuid_text.encode()).decode()
+
+
+def _marked(marker: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(marker.encode()).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise InvalidParameterValue("The pagination token is not valid.") from error

@@ -1,0 +1,390 @@
+"""One mapping's poller: waits for messages, reserves a slot, only then claims, and settles by the outcome.
+
+Rule 1: slot first, then messages. Nobody's attempt is burnt by a throttle, because no message is taken without a
+place to run it.
+Rule 2: a session (heartbeat's number, taker, feeder) may fail with its connection at any moment; batches in flight
+are not part of it. They finish, and their outcome is settled when the list is there again.
+Rule 3: nothing polls. The feeder sleeps until the taker's blocking wait, a due time, or a change wakes it.
+State: everything here is touched on one event loop only; `_in_flight` belongs to `_start` and `_finish`.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+
+from hearth.core.function import FunctionVersion
+from hearth.core.invocation import MAX_REQUEST_BYTES, Invocation, Outcome, PlatformFailed, Succeeded
+from hearth.ports import Slot
+from hearth_gateway.core.mapping import EventSourceMapping
+from hearth_gateway.core.queue_batch import Batch, Message, Origin, Packing, pack
+from hearth_gateway.core.retry import (
+    Settlement,
+    Terms,
+    doubling,
+    give_back,
+    platform_pause_ms,
+    refuse,
+    settle,
+)
+from hearth_gateway.sources.ports import Claim, ListQueue, QueueUnavailable, Surroundings
+
+HEARTBEAT_S = 3.0
+TAKE_WAIT_S = 20.0
+"""One blocking wait; then the same again. Bounds how long a half-dead connection goes unnoticed."""
+LONGEST_SLEEP_S = 20.0
+"""The feeder looks up after this long even if nothing woke it: every wait has a deadline."""
+SETTLE_AFTER_STOP_S = 10.0
+"""How long a stopping source goes on trying to settle; after that the messages are delivered again."""
+INTERRUPT_EVERY_S = 0.05
+
+NO_RECORDS = "No records processed"
+OK = "OK"
+CALL_FAILED = "PROBLEM: Function call failed"
+NO_FUNCTION = "PROBLEM: Function not found"
+NO_PLATFORM = "PROBLEM: Function could not be run"
+NO_LIST = "PROBLEM: Event source not reachable"
+
+
+class ListSource:
+    """Feeds one function from one list until told to stop."""
+
+    def __init__(
+        self, mapping: EventSourceMapping, queue: ListQueue, around: Surroundings, *, is_successor: bool = False
+    ) -> None:
+        self.last_result = NO_RECORDS
+        self._mapping = mapping
+        self._queue = queue
+        self._around = around
+        self._clock = around.clock
+        self._session = 0
+        self._in_flight: set[str] = set()
+        self._running = 0
+        self._taken = False
+        self._next_due_ms: int | None = None
+        self._platform_failures = 0
+        self._calm_until_ms = 0
+        # Whether nothing of this owner can reach the list late; the predecessor may have left a wait behind.
+        self._clean = not is_successor
+        self._batches: asyncio.TaskGroup | None = None
+        self._stopping = asyncio.Event()
+        self._hungry = asyncio.Event()
+        self._bell = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"ListSource({self._mapping.source_arn} -> {self._mapping.function_name}, {self._running} running)"
+
+    def reconfigure(self, mapping: EventSourceMapping) -> None:
+        """Use these settings from the next batch on. The source list itself never changes."""
+        self._mapping = mapping
+        self._bell.set()
+
+    def wake(self) -> None:
+        """Look again: a function may have come or changed."""
+        self._bell.set()
+
+    def stop(self) -> None:
+        """Take nothing more; `run` returns once the batches in flight are settled."""
+        self._stopping.set()
+        self._bell.set()
+
+    async def run(self) -> None:
+        """Poll until `stop`. Survives the loss of Redis; other errors end it, and the supervisor starts another."""
+        async with asyncio.TaskGroup() as batches:
+            self._batches = batches
+            heart = batches.create_task(self._heart(), name=f"heart {self._mapping.uuid}")
+            await self._sessions()
+            while self._running:
+                await self._rest()
+            heart.cancel()
+        await self._leave()
+
+    # Sessions
+
+    async def _sessions(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            self._session = next(self._around.sessions)
+            try:
+                due = await self._queue.enter(self._session, frozenset(self._in_flight), self._clock.now_ms())
+                failures = 0
+                self._hear_of(due)
+                await self._hold_session()
+            except QueueUnavailable as error:
+                self._complain(NO_LIST, str(error))
+                await self._sleep(doubling(failures, 100, 30_000) / 1000)
+                failures += 1
+        await self._put_back()
+
+    async def _put_back(self) -> None:
+        """What the last session held goes back at once, not only when the batches in flight are done."""
+        self._session = next(self._around.sessions)
+        try:
+            await self._queue.enter(self._session, frozenset(self._in_flight), self._clock.now_ms())
+        except QueueUnavailable as error:
+            self._complain(NO_LIST, str(error))
+
+    async def _hold_session(self) -> None:
+        """Take and feed until stopped, or until the list is lost."""
+        self._hungry.clear()
+        self._taken = True  # there may be something: look once before waiting
+        lost: BaseExceptionGroup[QueueUnavailable] | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                taker = tasks.create_task(self._take(), name=f"taker {self._mapping.uuid}")
+                feeder = tasks.create_task(self._feed(), name=f"feeder {self._mapping.uuid}")
+                tasks.create_task(self._end_session(taker, feeder), name=f"end {self._mapping.uuid}")
+        except* QueueUnavailable as group:
+            lost = group
+        if lost is not None:
+            # A blocking wait that was cut off may still be served by the server, late.
+            self._clean = False
+            raise _first(lost)
+
+    async def _end_session(self, taker: asyncio.Task[None], feeder: asyncio.Task[None]) -> None:
+        """On stop: end the feeder anywhere (claims are fenced), and the taker by unblocking its wait."""
+        await self._stopping.wait()
+        feeder.cancel()
+        self._hungry.set()
+        # The wait may begin just after an interrupt: repeat until it has ended. It ends by itself at the latest.
+        while not taker.done():
+            with suppress(QueueUnavailable):
+                await self._queue.interrupt()
+            await asyncio.wait({taker}, timeout=INTERRUPT_EVERY_S)
+
+    async def _heart(self) -> None:
+        """Stay alive for as long as messages are in our hands, which may be longer than a session."""
+        while True:
+            await self._clock.pause(HEARTBEAT_S)
+            with suppress(QueueUnavailable):
+                self._hear_of(await self._queue.beat(self._session, self._clock.now_ms()))
+
+    async def _leave(self) -> None:
+        try:
+            await self._queue.leave(self._clock.now_ms(), forget=self._clean)
+        except QueueUnavailable as error:
+            # Our liveness runs out by itself, and the next owner takes over what is left.
+            self._complain(NO_LIST, str(error))
+
+    # Waiting
+
+    async def _take(self) -> None:
+        """Hold one body whenever the feeder is out of work."""
+        while True:
+            await self._hungry.wait()
+            if self._stopping.is_set():
+                return
+            if await self._queue.take(TAKE_WAIT_S):
+                self._hungry.clear()
+                self._taken = True
+                self._bell.set()
+
+    async def _rest(self, longest_s: float = LONGEST_SLEEP_S) -> None:
+        """Sleep until the bell, at most so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(longest_s, 0.0)):
+                await self._bell.wait()
+        self._bell.clear()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep so long, unless stopped."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    def _hear_of(self, due_ms: int | None) -> None:
+        if due_ms is not None and (self._next_due_ms is None or due_ms < self._next_due_ms):
+            self._next_due_ms = due_ms
+            self._bell.set()
+
+    def _is_due(self) -> bool:
+        return self._next_due_ms is not None and self._next_due_ms <= self._clock.now_ms()
+
+    def _until_due_s(self) -> float:
+        if self._next_due_ms is None:
+            return LONGEST_SLEEP_S
+        # A millisecond more than needed: waking early would find nothing due.
+        return min(LONGEST_SLEEP_S, (self._next_due_ms - self._clock.now_ms() + 1) / 1000)
+
+    # Feeding
+
+    async def _feed(self) -> None:
+        while True:
+            while not (self._taken or self._is_due()):
+                self._hungry.set()
+                await self._rest(self._until_due_s())
+            if self._mapping.window_s:
+                await self._fill_window()
+            while await self._next_batch():
+                pass
+
+    async def _fill_window(self) -> None:
+        """Hold bodies back until the batch is full, or the window is over."""
+        ends = self._clock.monotonic() + self._mapping.window_s
+        while True:
+            held = await self._queue.gather(self._session, self._mapping.batch_size, MAX_REQUEST_BYTES)
+            left_s = ends - self._clock.monotonic()
+            if left_s <= 0 or held.count >= self._mapping.batch_size or held.size_bytes >= MAX_REQUEST_BYTES:
+                return
+            if held.count == 0 and not self._is_due():
+                return  # woken for nothing: the window begins with the first message
+            self._hungry.set()
+            await self._rest(left_s)
+
+    async def _next_batch(self) -> bool:
+        """Slot, claim, start. False when there is nothing to do at once."""
+        slot, function = await self._place()
+        try:
+            self._taken = False  # before the claim: a body taken meanwhile must ring again
+            self._next_due_ms = None
+            claim = await self._claim()
+        except BaseException:
+            slot.release()
+            raise
+        if not claim.messages:
+            slot.release()
+            return False
+        self._start(slot, function, claim.messages)
+        return self._goes_on(claim.available)
+
+    async def _claim(self) -> Claim:
+        now_ms = self._clock.now_ms()
+        claim = await self._queue.claim(
+            self._session, self._mapping.batch_size, max_bytes=MAX_REQUEST_BYTES, now_ms=now_ms
+        )
+        self._hear_of(claim.next_due_ms)
+        return claim
+
+    def _goes_on(self, available: int) -> bool:
+        """Whether the next batch begins at once. With a window, what does not fill a batch gets its own window."""
+        if self._mapping.window_s and 0 < available < self._mapping.batch_size:
+            self._taken = True
+            return False
+        return available > 0
+
+    async def _place(self) -> tuple[Slot, FunctionVersion]:
+        """Wait for room under MaximumConcurrency, for the platform to recover, for the function, for a slot."""
+        while (calm_ms := self._calm_until_ms - self._clock.now_ms()) > 0:
+            await self._rest(calm_ms / 1000)
+        while not self._has_room():
+            await self._rest()
+        function = await self._function()
+        return await self._around.scheduler.reserve(function), function
+
+    def _has_room(self) -> bool:
+        most = self._mapping.maximum_concurrency
+        return most is None or self._running < most
+
+    async def _function(self) -> FunctionVersion:
+        while True:
+            mapping = self._mapping
+            function = self._around.functions.current(mapping.function_name, mapping.qualifier)
+            if function is not None:
+                return function
+            self.last_result = NO_FUNCTION
+            await self._rest()
+
+    # Batches
+
+    def _start(self, slot: Slot, function: FunctionVersion, messages: Sequence[Message]) -> None:
+        """Run the messages in the slot, beside everything else."""
+        assert self._batches is not None  # set by run(), the only way here
+        ids = frozenset(message.id for message in messages)
+        self._in_flight |= ids
+        self._running += 1
+        task = self._batches.create_task(self._run_batch(slot, function, messages), name=f"batch {messages[0].id}")
+        task.add_done_callback(lambda _: self._finish(slot, ids))
+
+    def _finish(self, slot: Slot, ids: frozenset[str]) -> None:
+        # Also for a task that was cancelled before its first step; a used slot does not mind.
+        slot.release()
+        self._in_flight -= ids
+        self._running -= 1
+        self._bell.set()
+
+    async def _run_batch(self, slot: Slot, function: FunctionVersion, messages: Sequence[Message]) -> None:
+        mapping, now_ms = self._mapping, self._clock.now_ms()
+        packing = pack(messages, Origin(mapping.source_arn, self._around.region, self._around.account))
+        await self._set_apart(packing, now_ms)
+        if packing.batch is None:
+            slot.release()
+            return
+        outcome = await self._invoke(slot, function, packing.batch)
+        self._take_note(outcome)
+        fates = settle(
+            outcome,
+            packing.batch.messages,
+            self._terms(mapping),
+            now_ms=self._clock.now_ms(),
+            pause_ms=platform_pause_ms(self._platform_failures),
+        )
+        await self._settle(fates)
+
+    async def _set_apart(self, packing: Packing, now_ms: int) -> None:
+        """What is not in this event goes back for the next one, or is refused for good."""
+        if packing.too_large:
+            await self._settle(refuse(packing.too_large, self._terms(self._mapping), now_ms))
+        if packing.left_over:
+            await self._settle(give_back(packing.left_over, now_ms))
+
+    def _terms(self, mapping: EventSourceMapping) -> Terms:
+        policy = mapping.retry_policy(self._around.max_receive_count)
+        return Terms(policy, mapping.source_arn, mapping.is_partial)
+
+    async def _invoke(self, slot: Slot, function: FunctionVersion, batch: Batch) -> Outcome:
+        invocation = Invocation(
+            request_id=str(uuid.uuid4()),
+            function=function,
+            payload=batch.event,
+            arrived_at=self._clock.monotonic(),
+            invoked_arn=self._mapping.function_arn,
+        )
+        try:
+            return await slot.invoke(invocation)
+        except Exception as error:
+            # The top of this batch's task: whatever broke, it was not the function, and no message may be lost.
+            structlog.get_logger().exception("batch could not be run", function=function.name)
+            return PlatformFailed(reason=f"{type(error).__name__}: {error}", was_started=True)
+
+    def _take_note(self, outcome: Outcome) -> None:
+        if isinstance(outcome, PlatformFailed):
+            self._platform_failures += 1
+            self._calm_until_ms = self._clock.now_ms() + platform_pause_ms(self._platform_failures)
+            self._complain(NO_PLATFORM, outcome.reason)
+            return
+        self._platform_failures = 0
+        self.last_result = OK if isinstance(outcome, Succeeded) else CALL_FAILED
+
+    async def _settle(self, fates: Settlement) -> None:
+        """Until it is done; the outcome is not forgotten because Redis is away."""
+        failures, stopping_s = 0, 0.0
+        while stopping_s < SETTLE_AFTER_STOP_S:
+            try:
+                await self._queue.settle(fates, self._clock.now_ms())
+            except QueueUnavailable as error:
+                self._complain(NO_LIST, f"cannot settle yet: {error}")
+                pause_s = doubling(failures, 100, 2_000) / 1000
+                await self._clock.pause(pause_s)
+                failures += 1
+                stopping_s += pause_s if self._stopping.is_set() else 0.0
+            else:
+                self._hear_of(fates.next_due_ms)
+                return
+        self._complain(NO_LIST, f"{len(fates.ids)} messages are not settled and will be delivered again")
+
+    def _complain(self, result: str, reason: str) -> None:
+        self.last_result = result
+        structlog.get_logger().warning(
+            "event source in trouble", mapping=self._mapping.uuid, source=self._mapping.source_arn, reason=reason
+        )
+
+
+def _first(group: BaseExceptionGroup[QueueUnavailable]) -> QueueUnavailable:
+    """One of the leaves, which are all of this kind."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, QueueUnavailable)
+    return error
