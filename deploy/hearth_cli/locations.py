@@ -1,0 +1,137 @@
+"""Where things lie in Hearth's data directory, and the secrets that are made there once.
+
+Rule 1: a file named `.hearth` marks a directory as ours; without it nothing there is ever deleted as a whole.
+Rule 2: `run/` holds only what dies with a run; `run/lock` and `run/turn` are never deleted, since a lock is its inode.
+"""
+
+import json
+import os
+import secrets
+import string
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hearth.config import Settings
+from hearth_cli.console import Failure
+
+_ACCESS_KEY_ALPHABET = string.ascii_uppercase + "234567"
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """The paths below one data directory."""
+
+    root: Path
+
+    @property
+    def marker(self) -> Path:
+        return self.root / ".hearth"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the daemon as long as it lives; contains its pid."""
+        return self.run / "lock"
+
+    @property
+    def turn(self) -> Path:
+        """Held by the `hearth up` or `hearth down` that is at work."""
+        return self.run / "turn"
+
+    @property
+    def last_exit(self) -> Path:
+        """Why the last daemon ended, in words; missing if it was killed."""
+        return self.run / "last-exit"
+
+    @property
+    def output(self) -> Path:
+        """What the daemon wrote to its standard streams before (or instead of) logging."""
+        return self.run / "daemon.out"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "hearth.log"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def redis(self) -> Path:
+        """The data of Hearth's own Redis."""
+        return self.root / "redis"
+
+    @property
+    def redis_conf(self) -> Path:
+        return self.root / "redis.conf"
+
+    def create(self) -> None:
+        """Make what every command relies on. Idempotent."""
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.marker.exists() and any(self.root.iterdir()):
+                raise Failure(f"{self.root} is not empty and not a data directory of Hearth; choose another data_dir")
+            self.marker.touch()
+            for folder in (self.run, self.keys):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Failure(f"cannot use the data directory {self.root}: {error.strerror}") from error
+
+
+def data_dir(settings: Settings) -> DataDir:
+    """The settings' data directory, as an absolute path."""
+    return DataDir(settings.data_dir.expanduser().resolve())
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """The credentials that AWS clients sign their requests with."""
+
+    access_key_id: str
+    secret_access_key: str
+
+
+def key_pair(place: DataDir) -> KeyPair:
+    """This installation's key pair, made at the first call."""
+    fresh = json.dumps(
+        {
+            "access_key_id": "AKIA" + "".join(secrets.choice(_ACCESS_KEY_ALPHABET) for _ in range(16)),
+            "secret_access_key": secrets.token_urlsafe(30),
+        }
+    )
+    return KeyPair(**json.loads(_made_once(place.keys / "access-key.json", fresh)))
+
+
+def redis_password(place: DataDir) -> str:
+    """The password of Hearth's own Redis, made at the first call."""
+    return _made_once(place.keys / "redis-password", secrets.token_hex(24))
+
+
+def _made_once(path: Path, fresh: str) -> str:
+    """The content of a secret file, which is `fresh` if there was none. Of two that race, one wins."""
+    try:
+        if not path.exists():
+            _link_new(path, fresh)
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise Failure(f"cannot read {path}: {error.strerror}; are you the user who runs Hearth?") from error
+
+
+def _link_new(path: Path, content: str) -> None:
+    # mkstemp makes the file 0600. A link appears complete or not at all, and never replaces.
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(content + "\n")
+            file.flush()
+            os.fsync(descriptor)
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(temporary)
