@@ -33,43 +33,51 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HEARTH_", extra="forbid")
 
-    host: str = Field("127.0.0.1", description="address to listen on; anything but loopback is open to the network")
-    port: int = Field(9400, ge=1, le=65535, description="the one port: Lambda API, function URLs, health")
-    region: str = Field("us-east-1", description="AWS region shown in ARNs")
-    account: str = Field("000000000000", pattern=r"^\d{12}$", description="AWS account id shown in ARNs")
-    instance: str = Field("main", pattern=r"^[a-z0-9-]{1,32}$", description="label of this Hearth's containers")
+    host: str = Field(
+        default="127.0.0.1", description="address to listen on; anything but loopback is open to the network"
+    )
+    port: int = Field(default=9400, ge=1, le=65535, description="the one port: Lambda API, function URLs, health")
+    region: str = Field(default="us-east-1", description="AWS region shown in ARNs")
+    account: str = Field(default="000000000000", pattern=r"^\d{12}$", description="AWS account id shown in ARNs")
+    instance: str = Field(default="main", pattern=r"^[a-z0-9-]{1,32}$", description="label of this Hearth's containers")
     data_dir: Path = Field(default_factory=_default_data_dir, description="code, logs, keys, Redis data")
 
-    redis_url: str | None = Field(None, description="your own Redis; unset: Hearth runs one in a container")
-    redis_port: int = Field(9401, ge=1, le=65535, description="loopback port of Hearth's own Redis")
+    redis_url: str | None = Field(default=None, description="your own Redis; unset: Hearth runs one in a container")
+    redis_port: int = Field(default=9401, ge=1, le=65535, description="loopback port of Hearth's own Redis")
     connections: dict[str, str] = Field(
         default_factory=dict, description="named Redis connections for event sources: name -> URL"
     )
 
-    account_concurrency: int = Field(1000, ge=1, description="invocations in flight, all functions together")
-    unreserved_minimum: int = Field(100, ge=0, description="concurrency that reservations must leave free")
+    account_concurrency: int = Field(default=1000, ge=1, description="invocations in flight, all functions together")
+    unreserved_minimum: int = Field(default=100, ge=0, description="concurrency that reservations must leave free")
     memory_budget_mib: int = Field(
         default_factory=lambda: int(_host_memory_mib() * 0.8), ge=128, description="memory of all environments"
     )
-    idle_timeout_s: float = Field(600.0, gt=0, description="an environment idle for this long stops")
-    init_timeout_s: float = Field(10.0, gt=0, description="limit of the init phase")
-    start_timeout_s: float = Field(30.0, gt=0, description="limit for a container to start and connect")
+    idle_timeout_s: float = Field(default=600.0, gt=0, description="an environment idle for this long stops")
+    init_timeout_s: float = Field(default=10.0, gt=0, description="limit of the init phase")
+    start_timeout_s: float = Field(default=30.0, gt=0, description="limit for a container to start and connect")
     stem_cells: dict[str, int] = Field(
         default_factory=lambda: {"python3.13": 4, "nodejs20.x": 2}, description="waiting containers per runtime"
     )
-    stem_cells_max: int = Field(32, ge=0, description="ceiling of waiting containers per runtime under demand")
-    parallel_starts: int = Field(4, ge=1, description="container starts under way at once (dockerd is the bottleneck)")
-    function_network: Literal["internet", "none"] = Field(
-        "internet", description="what functions reach: internet (no other function), or nothing"
+    stem_cells_max: int = Field(default=32, ge=0, description="ceiling of waiting containers per runtime under demand")
+    parallel_starts: int = Field(
+        default=4, ge=1, description="container starts under way at once (dockerd is the bottleneck)"
     )
-    image_prefix: str = Field("hearth", description="repository of the runtime images: <prefix>/python3.13:latest")
+    function_network: Literal["internet", "none"] = Field(
+        default="internet", description="what functions reach: internet (no other function), or nothing"
+    )
+    image_prefix: str = Field(
+        default="hearth", description="repository of the runtime images: <prefix>/python3.13:latest"
+    )
     cold_start_mode: Literal["auto", "mount", "link"] = Field(
-        "auto", description="how code reaches a container: mounts (root), hard links, or whichever works"
+        default="auto", description="how code reaches a container: mounts (root), hard links, or whichever works"
     )
 
-    log_bytes_per_function: int = Field(16 * 2**20, ge=2**16, description="newest output kept per function")
-    code_storage_bytes: int = Field(75 * 10**9, ge=2**20, description="all stored packages together")
-    max_receive_count: int = Field(5, ge=1, description="attempts of a queue message before it is dead-lettered")
+    log_bytes_per_function: int = Field(default=16 * 2**20, ge=2**16, description="newest output kept per function")
+    code_storage_bytes: int = Field(default=75 * 10**9, ge=2**20, description="all stored packages together")
+    max_receive_count: int = Field(
+        default=5, ge=1, description="attempts of a queue message before it is dead-lettered"
+    )
 
     @classmethod
     def settings_customise_sources(
