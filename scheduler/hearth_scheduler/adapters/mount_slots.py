@@ -119,7 +119,8 @@ class MountSlots:
             while self._spare:
                 os.close(self._spare.pop())
             _unmount(self._environments)
-            self._environments.rmdir()
+            with suppress(FileNotFoundError):
+                self._environments.rmdir()
             self._disks.destroy()
 
     def _prepare(self, places: Places) -> Places:
