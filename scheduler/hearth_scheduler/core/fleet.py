@@ -139,8 +139,9 @@ class Fleet:
             pool.waiting.append(request)
             self._note(request.deadline)
             self._pump(pool, now, effects)
-            if pool.waiting:
+            if self._wants_more(pool, now):
                 self._order_starts(now, effects)
+            if pool.waiting and not pool.members:
                 self._give_up_without_memory(pool, now, effects)
         return effects
 
@@ -220,8 +221,8 @@ class Fleet:
                 self._place(environment, pool, now, effects)
         return effects
 
-    def died(self, environment_id: str, now: float, *, event_unread: bool = False) -> list[Effect]:
-        """The container is gone. An event it had not read goes to another environment at once."""
+    def died(self, environment_id: str, now: float) -> list[Effect]:
+        """The container is gone, and its places with it."""
         environment = self._living(environment_id)
         if environment is None:
             return []
@@ -229,15 +230,16 @@ class Fleet:
         self.stock.lost(environment.runtime, environment_id, now)
         self.memory.vacate(environment_id)
         self._leave(environment)
-        self._settle(environment, now, effects, event_unread=event_unread)
+        self._settle(environment, now, effects, event_unread=False)
         environment.move(Signal.DIED, now)
         del self.environments[environment_id]
         self._note(self.stock.paused_until if self.stock.paused_until > now else NEVER)
         self._feed(now, effects)
         return effects
 
-    def failed(self, environment_id: str, verdict: Verdict, now: float) -> list[Effect]:
-        """The environment broke (its runtime exited, or its init failed): whoever it holds up is told, and it goes."""
+    def failed(self, environment_id: str, verdict: Verdict, now: float, *, event_unread: bool = False) -> list[Effect]:
+        """The environment broke (its runtime exited, its init failed, its container died): whoever it holds up is
+        told, and it goes. An event it had not read goes to another environment at once."""
         environment = self._living(environment_id)
         if environment is None or environment.phase is Phase.STOPPING:
             return []
@@ -245,8 +247,8 @@ class Fleet:
         pool = self._pool_of(environment)
         if environment.phase is Phase.INIT and pool is not None and pool.waiting:
             self._conclude(pool.waiting[0], verdict, effects, now, environment_id)
-        elif environment.request_id is not None:
-            self._conclude(self.requests[environment.request_id], verdict, effects, now, environment_id)
+        else:
+            self._settle(environment, now, effects, event_unread=event_unread)
         exited = verdict is Verdict.DIED
         self._stop(environment, StopReason.EXITED if exited else StopReason.INIT_FAILED, now, effects)
         self._feed(now, effects)
@@ -377,7 +379,8 @@ class Fleet:
 
     def _give_up_without_memory(self, pool: Pool, now: float, effects: list[Effect]) -> None:
         """Nothing runs, nothing is on its way, nothing can be evicted: better an answer now than a wait in vain."""
-        if pool.waiting and not pool.members and self.memory.is_hopeless(pool.current.memory_mib):
+        evictable = sum(e.function.memory_mib for p in self.pools.values() for e in p.idle.values() if e.function)
+        if self.memory.is_hopeless(pool.current.memory_mib, evictable):
             for request in list(pool.waiting):
                 self._conclude(request, Verdict.NO_MEMORY, effects, now)
 

@@ -51,6 +51,6 @@ class MemoryBudget:
                 return chosen
         return []
 
-    def is_hopeless(self, mib: int) -> bool:
-        """Not even what is leaving makes room."""
-        return self.used_mib - self.leaving_mib + mib > self.budget_mib
+    def is_hopeless(self, mib: int, evictable_mib: int) -> bool:
+        """Neither what is leaving nor what could be made to leave makes room."""
+        return self.used_mib - self.leaving_mib - evictable_mib + mib > self.budget_mib

@@ -1,0 +1,354 @@
+"""The scheduler at work: feeds the fleet with events and does what it decides.
+
+The fleet is changed here and nowhere else. An event comes in (a request, a frame from a container, a deadline, the end
+of a piece of work); the fleet answers with effects; each is performed, at once if it only writes to a socket, otherwise
+by a task of its own that ends by feeding the next event.
+
+The path of a warm invocation: `invoke` → fleet → `Dispatch` → one send; one receive → `answered` → the caller's future;
+`asked_next` → fleet. No Docker, no disk, no lock, no task is on it.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import assert_never
+
+import structlog
+
+from hearth.core.function import FunctionName, FunctionVersion
+from hearth.core.invocation import Invocation, Outcome, PlatformFailed, Throttled
+from hearth.ports import CodeTrees
+from hearth_scheduler.calls import Call
+from hearth_scheduler.core.effects import (
+    Conclude,
+    Dispatch,
+    Effect,
+    Grant,
+    Refusal,
+    Specialise,
+    StartStem,
+    Stop,
+    StopReason,
+    Verdict,
+)
+from hearth_scheduler.core.environment import NEVER
+from hearth_scheduler.core.fleet import Fleet
+from hearth_scheduler.environments import Environments
+from hearth_scheduler.member import Member
+from hearth_scheduler.reporter import Reporter
+
+SWEEP_S = 10.0
+CLOSE_S = 30.0
+"""How long a shutdown waits for containers to be removed before it leaves them to the next start's sweep."""
+
+log = structlog.get_logger(__name__)
+
+
+class Engine:
+    """Implements `hearth.ports.Scheduler`. Use as an async context manager: leaving it removes every container."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        environments: Environments,
+        reporter: Reporter,
+        codes: CodeTrees,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.fleet = fleet
+        self.counters: Counter[str] = Counter()
+        self.last_error = ""
+        self._environments = environments
+        self._reporter = reporter
+        self._codes = codes
+        self._clock = clock
+        self._calls: dict[str, Call] = {}
+        self._grants: dict[str, asyncio.Future[None]] = {}
+        self._reservation_ids = itertools.count()
+        self._tasks: asyncio.TaskGroup
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = NEVER
+        self._is_closing = False
+        self._emptied = asyncio.Event()
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> "Engine":
+        self._tasks = await asyncio.TaskGroup().__aenter__()
+        self._loop = asyncio.get_running_loop()
+        self._environments.attach(self, self._tasks)
+        await self._environments.recover()
+        self._perform(self.fleet.tick(self._clock()))
+        self._sweeper = self._tasks.create_task(self._sweep(), name="container-sweeper")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def close(self) -> None:
+        """Answer whoever waits, remove every container, in parallel, bounded. Idempotent."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self._sweeper.cancel()
+        self._perform(self.fleet.close(self._clock()))
+        if self.fleet.environments:
+            try:
+                await asyncio.wait_for(self._emptied.wait(), CLOSE_S)
+            except TimeoutError:
+                log.error("containers left to the next start", count=len(self.fleet.environments))
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._environments.close()
+
+    # -- the port ------------------------------------------------------------------------------------------------------
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        """See `hearth.ports.Scheduler.invoke`."""
+        return await self._run(invocation, "")
+
+    async def reserve(self, function: FunctionVersion) -> "PlaceHeld":
+        """See `hearth.ports.Scheduler.reserve`."""
+        reservation_id = f"r{next(self._reservation_ids)}"
+        granted = self._loop.create_future()
+        self._grants[reservation_id] = granted
+        self._perform(self.fleet.reserve(reservation_id, function))
+        try:
+            await granted
+        except asyncio.CancelledError:
+            self._perform(self.fleet.release(reservation_id, self._clock()))
+            raise
+        finally:
+            del self._grants[reservation_id]
+        return PlaceHeld(self, reservation_id)
+
+    def configure(self, function: FunctionVersion) -> None:
+        """See `hearth.ports.Scheduler.configure`."""
+        self._perform(self.fleet.configure(function, self._clock()))
+
+    def forget(self, name: FunctionName) -> None:
+        """See `hearth.ports.Scheduler.forget`."""
+        self._perform(self.fleet.forget(name, self._clock()))
+
+    def limit(self, name: FunctionName, reserved: int | None) -> None:
+        """See `hearth.ports.Scheduler.limit`."""
+        self._perform(self.fleet.limit(name, reserved, self._clock()))
+
+    def codes_in_use(self) -> set[str]:
+        """The packages that living environments run; they must not be deleted."""
+        return {e.function.code_sha256 for e in self.fleet.environments.values() if e.function is not None}
+
+    async def _run(self, invocation: Invocation, reservation_id: str) -> Outcome:
+        if self._is_closing:
+            return PlatformFailed("Hearth is shutting down", was_started=False)
+        now = self._clock()
+        request_id = invocation.request_id
+        effects = self.fleet.arrive(request_id, invocation.function, now, reservation_id=reservation_id)
+        if isinstance(effects, Refusal):
+            self.counters["throttled"] += 1
+            return Throttled(effects.reason)
+        call = Call(invocation, self._loop.create_future(), now)
+        if invocation.wants_log_tail:
+            call.tail = bytearray()
+        self._calls[request_id] = call
+        self._perform(effects)
+        try:
+            return await call.answer
+        except asyncio.CancelledError:
+            self.abandon(request_id)
+            raise
+
+    def abandon(self, request_id: str) -> None:
+        """The caller has gone."""
+        self._perform(self.fleet.abandon(request_id, self._clock()))
+        if request_id not in self.fleet.requests:
+            self._calls.pop(request_id, None)
+
+    def release(self, reservation_id: str) -> None:
+        self._perform(self.fleet.release(reservation_id, self._clock()))
+
+    async def run_reserved(self, invocation: Invocation, reservation_id: str) -> Outcome:
+        return await self._run(invocation, reservation_id)
+
+    # -- effects -------------------------------------------------------------------------------------------------------
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Dispatch():
+                    self._dispatch(effect)
+                case Conclude():
+                    self._conclude(effect)
+                case StartStem():
+                    self.counters["container-starts"] += 1
+                    self._environments.start(effect.environment_id, effect.runtime)
+                case Specialise():
+                    self._environments.specialise(effect.environment_id, effect.function, self._codes)
+                case Stop():
+                    self._stop(effect)
+                case Grant():
+                    granted = self._grants.get(effect.reservation_id)
+                    if granted is not None and not granted.done():
+                        granted.set_result(None)
+                case _:
+                    assert_never(effect)
+        if self.fleet.soonest < self._armed_for:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed_for = self.fleet.soonest
+        delay = max(0.0, self._armed_for - self._clock())
+        self._timer = self._loop.call_later(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._armed_for = NEVER
+        self._perform(self.fleet.tick(self._clock()))
+
+    def _dispatch(self, effect: Dispatch) -> None:
+        member = self._environments.members[effect.environment_id]
+        call = self._calls[effect.request_id]
+        now = self._clock()
+        is_cold, member.is_cold = member.is_cold, False
+        cold_since = max(0.0, member.specialised_at - max(call.arrived_at, member.began_at)) if is_cold else 0.0
+        call.dispatched(now, cold_since=cold_since, init_s=member.init_s if is_cold else 0.0)
+        self.counters["cold" if is_cold else "warm"] += 1
+        member.call = call
+        self._reporter.started(member, call)
+        member.talk.event(effect.request_id)
+        timeout_s = member.function.timeout_s if member.function else 0
+        deadline_ms = int((self._reporter.wall() + timeout_s) * 1000)
+        self._environments.deliver(member, call.invocation, deadline_ms)
+
+    def _conclude(self, effect: Conclude) -> None:
+        call = self._calls.pop(effect.request_id, None)
+        if call is None:
+            return
+        if call.outcome is not None:
+            # It had answered; only the end of the invocation was missing.
+            call.resolve(self._reporter.with_tail(call.outcome, call))
+            return
+        member = self._environments.members.get(effect.environment_id)
+        self.counters[f"verdict-{effect.verdict.value}"] += 1
+        call.closed(self._clock())
+        oom = False
+        if member is not None:
+            member.link.drain_output()
+            oom = self._environments.was_out_of_memory(member)
+            self._environments.sample(member, self._clock(), force=True)
+            if oom and member.function is not None:  # nothing is left to read, but this much it was
+                member.peak_bytes = member.function.memory_mib * 2**20
+        call.resolve(self._reporter.concluded(call, effect.verdict, member, oom=oom, error=self.last_error))
+        if member is not None and member.call is call:
+            member.call = None
+
+    def _stop(self, effect: Stop) -> None:
+        self.counters[f"stop-{effect.reason.value}"] += 1
+        if effect.reason is StopReason.STUCK:
+            log.warning("a container is hard to remove", environment=effect.environment_id)
+        self._environments.stop(effect.environment_id)
+
+    # -- news of environments --------------------------------------------------------------------------------------------
+
+    def connected(self, member: Member) -> None:
+        self._perform(self.fleet.connected(member.id, self._clock()))
+
+    def adopted(self, member: Member, function: FunctionVersion) -> None:
+        self._perform(self.fleet.adopted(member.id, function, self._clock()))
+
+    def asked_next(self, member: Member) -> None:
+        """The runtime waits for its next event: the end of an init or of an invocation."""
+        now = self._clock()
+        call, member.call = member.call, None
+        if call is not None:
+            self._finish(member, call, now)
+        elif not member.ready_at:
+            member.ready_at = now
+            self._environments.initialised(member)
+        self._perform(self.fleet.ready(member.id, now))
+
+    def answered(self, member: Member, request_id: str, body: bytes, *, is_error: bool, oversize: int) -> None:
+        """The handler's answer goes to the caller at once, unless the caller waits for the log."""
+        call = member.call
+        if call is None or call.invocation.request_id != request_id:
+            self.counters["late-answers"] += 1
+            return
+        call.closed(self._clock())
+        call.outcome = self._reporter.answer(call, body, is_error=is_error, oversize=oversize)
+        if call.tail is None:
+            call.resolve(call.outcome)
+
+    def _finish(self, member: Member, call: Call, now: float) -> None:
+        self._environments.sample(member, now)
+        self._reporter.finished(member, call, now)
+        self._calls.pop(call.invocation.request_id, None)
+        if call.tail is not None and call.outcome is not None:
+            call.resolve(self._reporter.with_tail(call.outcome, call))
+
+    def broke(self, member: Member, verdict: Verdict, *, event_unread: bool = False) -> None:
+        """The environment is of no more use: its runtime exited, its init failed, its container died."""
+        effects = self.fleet.failed(member.id, verdict, self._clock(), event_unread=event_unread)
+        if event_unread:
+            member.call = None
+        self._perform(effects)
+
+    def died(self, environment_id: str) -> None:
+        """The container is gone and its places are free."""
+        self._perform(self.fleet.died(environment_id, self._clock()))
+        if self._is_closing and not self.fleet.environments:
+            self._emptied.set()
+
+    def start_failed(self, environment_id: str, error: str) -> None:
+        """A container did not start; what remains of it is removed already."""
+        self.last_error = error
+        self.counters["start-failures"] += 1
+        log.warning("a container did not start", environment=environment_id, error=error)
+        self.died(environment_id)
+
+    def adopt(self, environment_id: str, runtime: str) -> None:
+        self.fleet.adopt(environment_id, runtime, self._clock())
+
+    @property
+    def now(self) -> float:
+        return self._clock()
+
+    # -- sweeping ----------------------------------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        """Compare what Docker runs with the ledger, every few seconds, and mend the difference. Nothing that serves
+        requests depends on it: deaths are seen at once by other means."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self._environments.compare()
+            except Exception as error:  # the top of a task: whatever it is, the next sweep tries again
+                log.warning("could not compare containers with the ledger", error=str(error))
+            self._perform(self.fleet.tick(self._clock()))
+
+
+class PlaceHeld:
+    """Implements `hearth.ports.Slot`."""
+
+    def __init__(self, engine: Engine, reservation_id: str) -> None:
+        self._engine = engine
+        self._reservation_id = reservation_id
+        self._is_open = True
+
+    async def invoke(self, invocation: Invocation) -> Outcome:
+        """See `hearth.ports.Slot.invoke`."""
+        if not self._is_open:
+            raise RuntimeError("this slot was used or released already")
+        self._is_open = False
+        return await self._engine.run_reserved(invocation, self._reservation_id)
+
+    def release(self) -> None:
+        """See `hearth.ports.Slot.release`."""
+        if self._is_open:
+            self._is_open = False
+            self._engine.release(self._reservation_id)

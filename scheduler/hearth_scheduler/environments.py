@@ -1,0 +1,444 @@
+"""Brings environments into the world and takes them out of it again: containers, places, limits, connections.
+
+Rule 1: one owner. A member exists here from the order to start it until its container and places are gone.
+Rule 2: death is seen at once: PID 1 is held by a pidfd, the runtime by its connection; Docker is only asked to tidy up.
+Rule 3: whose fault a death was follows from who died. PID 1 cannot be killed from inside its namespace: if it died
+unordered, the outside did it, and the function is not to blame. If PID 1 lives and the runtime does not, the function is.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import structlog
+
+from hearth.core.function import FunctionVersion
+from hearth.core.invocation import Invocation
+from hearth.ports import CodeTrees
+from hearth_scheduler.core import variables
+from hearth_scheduler.core.effects import Verdict
+from hearth_scheduler.core.runtime_talk import OutOfTurn, RuntimeTalk, Turn
+from hearth_scheduler.link import Link
+from hearth_scheduler.member import Member
+from hearth_scheduler.ports import Container, ContainerError, ContainerRequest, Containers, Limits, Places, Slots
+from hearth_scheduler.reporter import Reporter
+from hearth_scheduler.runtime_http import HttpRuntime
+
+if TYPE_CHECKING:
+    from hearth_scheduler.engine import Engine
+
+STEM_CONTAINER_MIB = 256
+"""The memory limit a stem cell starts with; the function's own replaces it before its code is loaded."""
+EXIT_GRACE_S = 0.2
+"""How long a runtime may be without its connection before it counts as gone: the init reports an exit well within."""
+SAMPLE_S = 0.1
+ORPHAN_S = 600
+INIT = "/hearth/init"
+BOOTSTRAP = "/var/runtime/bootstrap"
+FUNCTION_FILE = "function.json"
+SIGKILL = 9
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every environment of this run shares. `images`: the image of each runtime identifier."""
+
+    region: str
+    epoch: str
+    images: dict[str, str] = field(default_factory=dict)
+
+
+class Environments:
+    """Implements `LinkEvents`. Everything runs on the engine's loop; long work is a task of the engine's group."""
+
+    def __init__(
+        self, containers: Containers, slots: Slots, limits: Limits, *, reporter: Reporter, around: Surroundings
+    ) -> None:
+        self.members: dict[str, Member] = {}
+        self._containers = containers
+        self._slots = slots
+        self._limits = limits
+        self._reporter = reporter
+        self._around = around
+        self._engine: Engine
+        self._tasks: asyncio.TaskGroup
+        self._loop: asyncio.AbstractEventLoop
+
+    def attach(self, engine: "Engine", tasks: asyncio.TaskGroup) -> None:
+        """Say whom to report to, and who is the parent of all work."""
+        self._engine = engine
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+
+    # -- start -----------------------------------------------------------------------------------------------------
+
+    def start(self, environment_id: str, runtime: str) -> None:
+        """Start a stem cell; the engine hears `connected`, `start_failed` or `died`."""
+        member = self._new_member(environment_id, runtime)
+        member.starting = self._tasks.create_task(self._start(member), name=f"start-{environment_id}")
+
+    def _new_member(self, environment_id: str, runtime: str) -> Member:
+        link = Link(environment_id, self)
+        places = self._slots.places(environment_id)
+        member = Member(environment_id, runtime, places, link, began_at=self._engine.now)
+        self.members[environment_id] = member
+        return member
+
+    async def _start(self, member: Member) -> None:
+        try:
+            member.places = await self._slots.prepare(member.id)
+            member.link.open(member.places.sockets)
+            member.container = await self._containers.start(self._request(member, member.places))
+        except (ContainerError, OSError) as error:
+            await self._tidy(member)
+            self._engine.start_failed(member.id, str(error))
+            return
+        member.starting = None
+        self._watch(member)
+        self._introduce(member)
+
+    def _request(self, member: Member, places: Places) -> ContainerRequest:
+        image = self._around.images.get(member.runtime)
+        if image is None:
+            raise ContainerError(f"no image for runtime {member.runtime}")
+        return ContainerRequest(
+            environment_id=member.id,
+            image=image,
+            command=(INIT, BOOTSTRAP),
+            places=places,
+            epoch=self._around.epoch,
+            runtime=member.runtime,
+            memory_mib=STEM_CONTAINER_MIB,
+            cpus=None,
+            variables={
+                "HEARTH_SOCKET": "/run/hearth/environment.sock",
+                "HEARTH_STEM": "1",
+                "HEARTH_ORPHAN_S": str(ORPHAN_S),
+                "AWS_LAMBDA_RUNTIME_API": variables.RUNTIME_API,
+            },
+        )
+
+    def _watch(self, member: Member) -> None:
+        if member.watch():
+            self._loop.add_reader(member.pidfd, self._container_died, member)
+        else:
+            self._engine.broke(member, Verdict.DIED)
+
+    def _introduce(self, member: Member) -> None:
+        """Both the container and its client are known: tell the engine what there is now."""
+        if member.container is None or member.is_stopping:
+            return
+        if member.greeting == "stem":
+            self._engine.connected(member)
+        elif member.greeting == "ready":
+            self._adopt_function(member)
+
+    # -- specialise ------------------------------------------------------------------------------------------------
+
+    def specialise(self, environment_id: str, function: FunctionVersion, codes: CodeTrees) -> None:
+        """Make a stem cell the function's environment. The engine hears `asked_next` when its init is over."""
+        member = self.members[environment_id]
+        member.function = function
+        member.specialised_at = self._engine.now
+        member.stream = self._reporter.new_stream(function.version, environment_id)
+        self._reporter.init_started(member)
+        self._tasks.create_task(self._specialise(member, function, codes), name=f"specialise-{environment_id}")
+
+    async def _specialise(self, member: Member, function: FunctionVersion, codes: CodeTrees) -> None:
+        assert member.container is not None
+        try:
+            tree = Path(codes.tree(function.code_sha256))
+            await self._slots.attach(member.places, code=tree, tmp_mib=function.ephemeral_storage_mib)
+            # No CPU quota during init: at 128 MB an import of boto3 would take ten seconds.
+            await self._limits.apply(member.container, memory_mib=function.memory_mib, cpus=None)
+        except (OSError, ContainerError) as error:
+            self._engine.last_error = str(error)
+            self._engine.broke(member, Verdict.NO_ENVIRONMENT)
+            return
+        environment = variables.compose(function, region=self._around.region, log_stream=member.stream)
+        anew = variables.needs_new_interpreter(function.environment)
+        member.link.specialise(environment, function.handler, anew=anew)
+        said = {"name": function.name, "version": function.version, "revision": function.revision}
+        with contextlib.suppress(OSError):  # without it the container is not adopted after a restart, that is all
+            (member.places.root / FUNCTION_FILE).write_bytes(orjson.dumps({**said, "stream": member.stream}))
+
+    def initialised(self, member: Member) -> None:
+        """The init phase is over: the CPU share applies from here on."""
+        function, container = member.function, member.container
+        if function is not None and container is not None:
+            limit = self._limit(container, function)
+            self._tasks.create_task(limit, name=f"limit-{member.id}")
+
+    async def _limit(self, container: Container, function: FunctionVersion) -> None:
+        try:
+            await self._limits.apply(container, memory_mib=function.memory_mib, cpus=function.cpus)
+        except (OSError, ContainerError) as error:
+            log.warning("could not set the CPU share", environment=container.environment_id, error=str(error))
+
+    # -- talk --------------------------------------------------------------------------------------------------------
+
+    def deliver(self, member: Member, invocation: Invocation, deadline_ms: int) -> None:
+        """Hand the event to the runtime, which is waiting for it. If it is gone, its death is on its way to us."""
+        if member.http is not None and member.http.deliver(invocation, deadline_ms):
+            return
+        meta = (
+            f"{invocation.request_id}\0{deadline_ms}\0{invocation.invoked_arn}\0{invocation.trace_id}"
+            f"\0{invocation.client_context}\0\0"
+        )
+        member.link.invoke(meta.encode(), invocation.payload)
+
+    def sample(self, member: Member, now: float, *, force: bool = False) -> None:
+        """Read how much memory the environment uses, not more often than makes sense."""
+        if member.container is not None and (force or now - member.sampled_at > SAMPLE_S):
+            member.sampled_at = now
+            member.peak_bytes = max(member.peak_bytes, self._limits.memory_used_bytes(member.container))
+
+    def was_out_of_memory(self, member: Member) -> bool:
+        """Whether the kernel killed the runtime for memory: signal 9, and the cgroup counted it."""
+        if member.container is None or member.exit_status is None or member.exit_status[1] != SIGKILL:
+            return False
+        return self._limits.oom_kills(member.container) > 0
+
+    # -- LinkEvents ----------------------------------------------------------------------------------------------------
+
+    def said_stem(self, link: Link) -> None:
+        """See `LinkEvents`."""
+        member = self.members[link.environment_id]
+        if member.greeting or (member.places.root / FUNCTION_FILE).exists():
+            self._engine.broke(member, Verdict.DIED)  # it was being specialised when its scheduler died
+            return
+        member.greeting = "stem"
+        self._introduce(member)
+
+    def said_ready(self, link: Link) -> None:
+        """See `LinkEvents`. Only an adopted container says so first; any other has broken its connection itself."""
+        member = self.members[link.environment_id]
+        if member.greeting:
+            self._runtime_gone(member, unread=False)
+            return
+        member.greeting = "ready"
+        self._introduce(member)
+
+    def asked_next(self, link: Link) -> None:
+        """See `LinkEvents`."""
+        member = self.members[link.environment_id]
+        try:
+            member.talk.next()
+        except OutOfTurn:
+            self._runtime_gone(member, unread=False)
+            return
+        self._engine.asked_next(member)
+
+    def answered(self, link: Link, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
+        """See `LinkEvents`. An answer that nobody waits for is late news."""
+        member = self.members[link.environment_id]
+        with contextlib.suppress(OutOfTurn):
+            member.talk.answer(request_id)
+            self._engine.answered(member, request_id, body, is_error=error_type is not None, oversize=oversize)
+
+    def init_failed(self, link: Link, error_type: str, body: bytes) -> None:
+        """See `LinkEvents`."""
+        member = self.members[link.environment_id]
+        with contextlib.suppress(OutOfTurn):
+            member.talk.init_error()
+            member.init_error = (error_type, body)
+            self._engine.broke(member, Verdict.INIT_FAILED)
+
+    def exited(self, link: Link, code: int, signal: int) -> None:
+        """See `LinkEvents`. What the runtime said and wrote before it ended is read first."""
+        member = self.members[link.environment_id]
+        if member.exit_status is None and not member.is_stopping:
+            member.exit_status = (code, signal)
+            link.settle()
+            link.drain_output()
+            self._engine.broke(member, Verdict.DIED, event_unread=member.left_unread)
+
+    def runtime_lost(self, link: Link, *, unread: bool) -> None:
+        """See `LinkEvents`. Usually the exit is reported within the same millisecond."""
+        member = self.members[link.environment_id]
+        member.left_unread = unread and member.talk.turn is Turn.RUNNING
+        is_replaced = member.talk.turn is Turn.INIT and member.http is not None  # an exec wrapper may speak HTTP next
+        if not member.is_stopping and member.grace is None and not is_replaced:
+            member.grace = self._loop.call_later(EXIT_GRACE_S, self._connection_missed, member)
+
+    def _connection_missed(self, member: Member) -> None:
+        member.grace = None
+        self._runtime_gone(member, unread=member.left_unread)
+
+    def _runtime_gone(self, member: Member, *, unread: bool) -> None:
+        """The runtime lives but has left the conversation: the function's doing, as good as an exit."""
+        if not member.is_stopping:
+            member.exit_status = member.exit_status or (0, 0)
+            self._engine.broke(member, Verdict.DIED, event_unread=unread)
+
+    def output(self, link: Link, data: bytes) -> None:
+        """See `LinkEvents`."""
+        self._reporter.output(self.members[link.environment_id], data)
+
+    def listening(self, link: Link, listener: socket.socket) -> None:
+        """See `LinkEvents`."""
+        member = self.members[link.environment_id]
+        if member.http is not None:
+            member.http.close()
+        member.http = HttpRuntime(listener, _HttpTalk(self, member), self._tasks)
+
+    def _container_died(self, member: Member) -> None:
+        """PID 1 is gone."""
+        self._loop.remove_reader(member.pidfd)
+        if not member.is_stopping:
+            member.link.settle()
+            member.link.drain_output()
+            self._engine.broke(member, Verdict.DIED, event_unread=member.left_unread)
+
+    # -- stop ------------------------------------------------------------------------------------------------------------
+
+    def stop(self, environment_id: str) -> None:
+        """Kill at once; remove what remains. The engine hears `died` when everything is gone."""
+        member = self.members[environment_id]
+        member.is_stopping = True
+        if member.grace is not None:
+            member.grace.cancel()
+        member.kill()
+        if member.removing is None:
+            member.removing = self._tasks.create_task(self._remove(member), name=f"remove-{environment_id}")
+
+    async def _remove(self, member: Member) -> None:
+        if member.starting is not None:
+            member.starting.cancel()
+            await asyncio.wait([member.starting])
+        try:
+            await self._tidy(member)
+        except (ContainerError, OSError) as error:
+            log.warning("could not remove a container", environment=member.id, error=str(error))
+            member.removing = None  # the fleet orders it anew after a while
+            return
+        self._engine.died(member.id)
+
+    async def _tidy(self, member: Member) -> None:
+        """Leave nothing of the member behind. Idempotent."""
+        if member.http is not None:
+            member.http.close()
+        member.link.drain_output()
+        member.link.close()
+        if member.container is not None:
+            await self._containers.remove(member.container.id)
+            self._limits.forget(member.container)
+        await self._slots.release(member.id)
+        if member.pidfd >= 0:
+            self._loop.remove_reader(member.pidfd)
+            os.close(member.pidfd)
+            member.pidfd = -1
+        self.members.pop(member.id, None)
+
+    # -- after a restart -----------------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Adopt what an earlier run left healthy; remove the rest, before any event is taken."""
+        found = await self._containers.list()
+        kept: set[str] = set()
+        async with asyncio.TaskGroup() as group:
+            for container in found:
+                if self._try_to_adopt(container):
+                    kept.add(container.environment_id)
+                else:
+                    group.create_task(self._discard(container), name=f"discard-{container.environment_id}")
+        for environment_id in set(await self._slots.leftovers()) - kept:
+            await self._slots.release(environment_id)
+        log.info("recovered", adopted=len(kept), removed=len(found) - len(kept))
+
+    def _try_to_adopt(self, container: Container) -> bool:
+        """It runs and its directory is there: listen, and let it show itself within the start timeout."""
+        if not container.pid or not self._slots.places(container.environment_id).sockets.is_dir():
+            return False
+        member = self._new_member(container.environment_id, container.runtime)
+        member.container = container
+        try:
+            member.link.open(member.places.sockets)
+        except OSError:
+            member.link.close()
+            del self.members[member.id]
+            return False
+        self._engine.adopt(member.id, member.runtime)
+        self._watch(member)
+        return True
+
+    def _adopt_function(self, member: Member) -> None:
+        function = self._remembered(member)
+        if function is None:
+            self._engine.broke(member, Verdict.DIED)
+            return
+        member.function = function
+        member.talk = RuntimeTalk()
+        member.is_cold = False
+        self._engine.adopted(member, function)
+
+    def _remembered(self, member: Member) -> FunctionVersion | None:
+        """The function this container was specialised for, if its revision is still the current one."""
+        try:
+            said = orjson.loads((member.places.root / FUNCTION_FILE).read_bytes())
+            member.stream = str(said["stream"])
+            pool = self._engine.fleet.pools[said["name"], said["version"]]
+            return pool.current if pool.current.revision == said["revision"] else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    async def _discard(self, container: Container) -> None:
+        try:
+            await self._containers.remove(container.id)
+            await self._slots.release(container.environment_id)
+        except (ContainerError, OSError) as error:
+            log.warning("could not remove a leftover", container=container.id, error=str(error))
+
+    async def compare(self) -> None:
+        """Mend the differences between Docker, the places on disk, and the ledger."""
+        found = await self._containers.list()
+        for container in found:
+            if container.environment_id not in self.members:
+                await self._discard(container)
+        running = {container.id for container in found}
+        for member in list(self.members.values()):
+            missing = member.container is not None and member.container.id not in running
+            if missing and not member.is_stopping and member.began_at < self._engine.now - SAMPLE_S:
+                self._engine.broke(member, Verdict.DIED)
+        for environment_id in await self._slots.leftovers():
+            if environment_id not in self.members:
+                await self._slots.release(environment_id)
+
+    async def close(self) -> None:
+        """The engine is done: nothing may remain."""
+        for member in list(self.members.values()):
+            member.is_stopping = True
+            member.link.close()
+        with contextlib.suppress(ContainerError, OSError):
+            await self.compare()
+
+
+class _HttpTalk:
+    """The Runtime API's calls of one environment, in the same conversation as frames."""
+
+    def __init__(self, environments: Environments, member: Member) -> None:
+        self._environments = environments
+        self._member = member
+
+    def next(self) -> None:
+        self._member.talk.next()
+        self._environments._engine.asked_next(self._member)
+
+    def answer(self, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
+        self._member.talk.answer(request_id)
+        self._member.link.drain_output()
+        engine = self._environments._engine
+        engine.answered(self._member, request_id, body, is_error=error_type is not None, oversize=oversize)
+
+    def init_error(self, error_type: str, body: bytes) -> None:
+        self._member.talk.init_error()
+        self._member.link.drain_output()
+        self._member.init_error = (error_type, body)
+        self._environments._engine.broke(self._member, Verdict.INIT_FAILED)

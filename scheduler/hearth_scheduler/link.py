@@ -1,0 +1,313 @@
+"""All connections of one environment: its init, its runtime, its output pipe, its Runtime API listener.
+
+Rule 1: the directory that the listening socket lies in is the identity. Nothing else a caller says is believed beyond
+which protocol it speaks, so a function that connects by itself can only disturb its own environment.
+Rule 2: everything is bounded: connections that have not greeted, lengths, bytes read per turn of the loop.
+Rule 3: output is read before an answer is believed: what was written before the answer is in the pipe by then.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+import structlog
+
+from hearth.core.invocation import MAX_RESPONSE_BYTES
+from hearth_scheduler.core.frames import Frame, FrameParser, ProtocolError, encode
+from hearth_scheduler.wire import Wire
+
+SOCKET_NAME = "environment.sock"
+MAX_UNGREETED = 8
+GREETING_BYTES = 64 * 1024
+OUTPUT_READ_BYTES = 64 * 1024
+DRAIN_READS = 16
+"""A background process that never stops printing must not hold up an answer: the pipe holds 256 KiB at most."""
+
+FROM_INIT = b"ix"
+FROM_RUNTIME = b"HNREF"
+
+log = structlog.get_logger(__name__)
+
+
+class LinkEvents(Protocol):
+    """What a link reports. All synchronous, all on the loop."""
+
+    def said_stem(self, link: "Link") -> None:
+        """A generic runtime client is ready to be specialised."""
+
+    def said_ready(self, link: "Link") -> None:
+        """A specialised runtime client has come back after the connection was lost."""
+
+    def asked_next(self, link: "Link") -> None: ...
+
+    def answered(self, link: "Link", request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
+        """A response (`error_type` None) or an error."""
+
+    def init_failed(self, link: "Link", error_type: str, body: bytes) -> None: ...
+
+    def exited(self, link: "Link", code: int, signal: int) -> None:
+        """The init saw the runtime process end."""
+
+    def runtime_lost(self, link: "Link", *, unread: bool) -> None:
+        """The runtime's connection ended; `unread`: it had not read its whole event."""
+
+    def output(self, link: "Link", data: bytes) -> None: ...
+
+    def listening(self, link: "Link", listener: socket.socket) -> None:
+        """The environment's Runtime API listener has been handed over (again)."""
+
+
+class Link:
+    """One environment's connections. `open` before the container starts; `close` is final."""
+
+    def __init__(self, environment_id: str, events: LinkEvents) -> None:
+        self.environment_id = environment_id
+        self._events = events
+        self._loop = asyncio.get_running_loop()
+        self._server: socket.socket | None = None
+        self._ungreeted: dict[int, socket.socket] = {}
+        self._init: Wire | None = None
+        self._runtime: Wire | None = None
+        self._listener: socket.socket | None = None
+        self._output: int | None = None
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def open(self, directory: Path) -> None:
+        """Listen in the environment's own directory. An address of any length works: it is reached by descriptor."""
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        handle = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            address = f"/proc/self/fd/{handle}/{SOCKET_NAME}"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(address)
+            server.bind(address)
+            os.chmod(address, 0o777)  # the container's user is not ours; the directory is private to it
+            server.listen(16)
+        except OSError:
+            server.close()
+            raise
+        finally:
+            os.close(handle)
+        self._server = server
+        self._loop.add_reader(server.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Close everything. Idempotent; no event is reported any more."""
+        for sock in [self._server, *self._ungreeted.values()]:
+            if sock is not None:
+                self._loop.remove_reader(sock.fileno())
+                sock.close()
+        self._server = None
+        self._ungreeted.clear()
+        for wire in (self._init, self._runtime):
+            if wire is not None:
+                wire.close()
+        self._close_listener()
+        self._close_output()
+
+    def _close_listener(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+
+    def _close_output(self) -> None:
+        if self._output is not None:
+            self._loop.remove_reader(self._output)
+            os.close(self._output)
+            self._output = None
+
+    # -- to the container ------------------------------------------------------------------------------------------
+
+    def specialise(self, environment: Mapping[str, str], handler: str, *, anew: bool) -> None:
+        """Make the stem cell a function's; `anew`: the interpreter must start again with this environment."""
+        body = orjson.dumps({"environment": dict(environment), "handler": handler})
+        self._to_runtime(encode(b"S", b"1" if anew else b"0", body))
+
+    def invoke(self, meta: bytes, event: bytes) -> None:
+        """Hand an event over. `meta` as the protocol says."""
+        if self._runtime is not None:
+            self._runtime.send(encode(b"I", meta) if not event else _head(meta, len(event)), event)
+
+    def _to_runtime(self, data: bytes) -> None:
+        if self._runtime is not None:
+            self._runtime.send(data)
+
+    @property
+    def has_runtime(self) -> bool:
+        """Whether a framed runtime client is connected."""
+        return self._runtime is not None and self._runtime.is_open
+
+    def settle(self) -> None:
+        """Read everything that has arrived: a process that died may have left its last words, and the way its
+        connection ended, unread by us."""
+        for wire in (self._runtime, self._init):
+            if wire is not None:
+                wire.poll()
+
+    # -- from the container ------------------------------------------------------------------------------------------
+
+    def drain_output(self) -> None:
+        """Report everything the function has written up to now."""
+        for _ in range(DRAIN_READS):
+            if not self._read_output():
+                return
+
+    def _read_output(self) -> bool:
+        if self._output is None:
+            return False
+        try:
+            data = os.read(self._output, OUTPUT_READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._close_output()
+            return False
+        self._events.output(self, data)
+        return len(data) == OUTPUT_READ_BYTES
+
+    def _accept(self) -> None:
+        assert self._server is not None
+        try:
+            conn, _ = self._server.accept()
+        except OSError:
+            return
+        conn.setblocking(False)
+        if len(self._ungreeted) >= MAX_UNGREETED:
+            self._drop(next(iter(self._ungreeted.values())))
+        self._ungreeted[conn.fileno()] = conn
+        self._loop.add_reader(conn.fileno(), self._greeted, conn)
+
+    def _drop(self, conn: socket.socket) -> None:
+        self._ungreeted.pop(conn.fileno(), None)
+        self._loop.remove_reader(conn.fileno())
+        conn.close()
+
+    def _greeted(self, conn: socket.socket) -> None:
+        """The first bytes of a connection: they say which protocol follows, and may carry the descriptors."""
+        try:
+            data, handles, _, _ = socket.recv_fds(conn, GREETING_BYTES, 4)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._drop(conn)
+            return
+        kind = data[:1]
+        if kind == b"i" and len(handles) == 2:  # noqa: PLR2004 - the listener and the pipe
+            self._leave_greeting(conn)
+            self._take_init(conn, data, handles)
+            return
+        for handle in handles:
+            os.close(handle)
+        if kind == b"H":
+            self._leave_greeting(conn)
+            self._take_runtime(conn, data)
+        else:
+            self._drop(conn)
+
+    def _leave_greeting(self, conn: socket.socket) -> None:
+        del self._ungreeted[conn.fileno()]
+        self._loop.remove_reader(conn.fileno())
+
+    def _take_init(self, conn: socket.socket, data: bytes, handles: list[int]) -> None:
+        if self._init is not None:
+            self._init.close()
+        self._take_listener(handles[0])
+        self._take_output(handles[1])
+        parser = FrameParser(FROM_INIT, 0)
+        self._init = Wire(conn, lambda more: self._from_init(parser, more), lambda unread: None)
+        self._from_init(parser, data)
+
+    def _take_listener(self, handle: int) -> None:
+        self._close_listener()
+        listener = socket.socket(fileno=handle)
+        if listener.type == socket.SOCK_STREAM and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            listener.setblocking(False)
+            self._listener = listener
+            self._events.listening(self, listener)
+        else:
+            listener.close()
+
+    def _take_output(self, handle: int) -> None:
+        self._close_output()
+        if stat.S_ISFIFO(os.fstat(handle).st_mode):
+            os.set_blocking(handle, False)
+            self._output = handle
+            self._loop.add_reader(handle, self._read_output)
+        else:
+            os.close(handle)
+
+    def _from_init(self, parser: FrameParser, data: bytes) -> None:
+        try:
+            for frame in parser.feed(data):
+                if (ended := _exit_status(frame)) is not None:
+                    self._events.exited(self, *ended)
+        except (ProtocolError, ValueError, IndexError) as error:
+            self._refuse(self._init, error)
+
+    def _take_runtime(self, conn: socket.socket, data: bytes) -> None:
+        if self._runtime is not None:
+            self._runtime.close()
+        parser = FrameParser(FROM_RUNTIME, MAX_RESPONSE_BYTES)
+        wire = Wire(
+            conn,
+            lambda more: self._from_runtime(parser, more),
+            lambda unread: self._events.runtime_lost(self, unread=unread),
+        )
+        self._runtime = wire
+        self._from_runtime(parser, data)
+
+    def _from_runtime(self, parser: FrameParser, data: bytes) -> None:
+        try:
+            for frame in parser.feed(data):
+                self._on_runtime_frame(frame)
+        except ProtocolError as error:
+            self._refuse(self._runtime, error)
+            self._events.runtime_lost(self, unread=False)
+
+    def _on_runtime_frame(self, frame: Frame) -> None:
+        events = self._events
+        match frame.kind:
+            case b"N":
+                events.asked_next(self)
+            case b"R":
+                self.drain_output()
+                events.answered(self, frame.fields()[0], frame.body, error_type=None, oversize=frame.oversize)
+            case b"E":
+                self.drain_output()
+                request_id, error_type = (*frame.fields(), "")[:2]
+                events.answered(self, request_id, frame.body, error_type=error_type, oversize=frame.oversize)
+            case b"F":
+                self.drain_output()
+                events.init_failed(self, frame.fields()[0], frame.body)
+            case _:
+                said = (*frame.fields(), "")[1]
+                (events.said_stem if said == "stem" else events.said_ready)(self)
+
+    def _refuse(self, wire: Wire | None, error: Exception) -> None:
+        log.warning("environment does not speak the protocol", environment=self.environment_id, error=str(error))
+        if wire is not None:
+            wire.close()
+
+
+def _head(meta: bytes, body_len: int) -> bytes:
+    return b"I" + len(meta).to_bytes(4) + body_len.to_bytes(4) + meta
+
+
+def _exit_status(frame: Frame) -> tuple[int, int] | None:
+    """(exit code, signal) of an `x` frame, or of a greeting that reports an exit; None while the runtime runs."""
+    fields = frame.fields()
+    if frame.kind == b"i":
+        if len(fields) < 4 or fields[1] != "exited":  # noqa: PLR2004 - version, state, code, signal
+            return None
+        fields = fields[2:]
+    return int(fields[0]), int(fields[1])

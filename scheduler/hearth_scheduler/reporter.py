@@ -1,0 +1,150 @@
+"""Writes each function's log: platform lines and output, in the order of AWS Lambda's own log (START, output, END,
+REPORT), and turns endings into outcomes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hearth.core import log_lines
+from hearth.core.invocation import (
+    MAX_RESPONSE_BYTES,
+    FailureKind,
+    FunctionFailed,
+    Outcome,
+    PlatformFailed,
+    Succeeded,
+    Throttled,
+    ThrottleReason,
+)
+from hearth.ports import LogSink
+from hearth_scheduler.calls import Call
+from hearth_scheduler.core.effects import Verdict
+from hearth_scheduler.member import Member
+
+MIB = 2**20
+_PLATFORM_WORDS = {
+    Verdict.DIED: "the execution environment was lost while it handled the event",
+    Verdict.DELETED: "the function was deleted while the request waited",
+    Verdict.SHUTDOWN: "Hearth is shutting down",
+}
+
+
+class Reporter:
+    """`wall` gives epoch seconds."""
+
+    def __init__(self, logs: LogSink, region: str, wall: Callable[[], float] = time.time) -> None:
+        self.wall = wall
+        self._logs = logs
+        self._region = region
+
+    def new_stream(self, version: str, environment_id: str) -> str:
+        """The name of an environment's log stream, dated today."""
+        return log_lines.stream_name(datetime.fromtimestamp(self.wall(), UTC).date(), version, environment_id)
+
+    def _write(self, member: Member, text: bytes, call: Call | None) -> None:
+        if member.function is not None:
+            self._logs.append(member.function.name, member.stream, text, int(self.wall() * 1000))
+            if call is not None and call.tail is not None:
+                call.log(text)
+
+    def output(self, member: Member, data: bytes) -> None:
+        """What the function printed. Runtime clients write the line breaks inside one record as carriage returns."""
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        self._write(member, data, member.call)
+
+    def init_started(self, member: Member) -> None:
+        """A cold start begins."""
+        self._write(member, log_lines.init_start_line(member.runtime, self._region), None)
+
+    def started(self, member: Member, call: Call) -> None:
+        """The event is handed over."""
+        version = call.invocation.function.version
+        self._write(member, log_lines.start_line(call.invocation.request_id, version), call)
+
+    def finished(
+        self,
+        member: Member,
+        call: Call,
+        now: float,
+        *,
+        failure: FailureKind = FailureKind.HANDLER,
+        error_type: str = "",
+    ) -> None:
+        """END and REPORT; `failure`: how the platform ended it, if it did."""
+        function = member.function or call.invocation.function
+        duration_s = now - call.dispatched_at if call.dispatched_at else 0.0
+        report = log_lines.Report(
+            request_id=call.invocation.request_id,
+            duration_ms=min(duration_s, float(function.timeout_s)) * 1000,
+            memory_mb=function.memory_mib,
+            max_memory_mb=min(function.memory_mib, max(1, -(-member.peak_bytes // MIB))),
+            init_ms=call.init_s * 1000 if call.init_s else None,
+            failure=failure,
+            error_type=error_type,
+        )
+        lines = log_lines.end_line(call.invocation.request_id) + log_lines.report_line(report)
+        self._write(member, lines, call)
+
+    # -- outcomes --------------------------------------------------------------------------------------------------
+
+    def answer(self, call: Call, body: bytes, *, is_error: bool, oversize: int) -> Outcome:
+        """The handler's own answer."""
+        if oversize or len(body) > MAX_RESPONSE_BYTES:
+            return FunctionFailed(FailureKind.RESPONSE_TOO_LARGE, log_lines.response_too_large_payload(), call.ledger)
+        if is_error:
+            return FunctionFailed(FailureKind.HANDLER, body, call.ledger)
+        return Succeeded(body, call.ledger)
+
+    def with_tail(self, outcome: Outcome, call: Call) -> Outcome:
+        """The outcome with the end of the invocation's log."""
+        if isinstance(outcome, Succeeded | FunctionFailed) and call.tail is not None:
+            return replace(outcome, log_tail=call.last_log)
+        return outcome
+
+    def concluded(self, call: Call, verdict: Verdict, member: Member | None, *, oom: bool, error: str) -> Outcome:
+        """The end of a request that its handler did not answer, written into the log as well."""
+        match verdict:
+            case Verdict.TIMED_OUT | Verdict.INIT_TIMED_OUT:
+                outcome = self._timed_out(call, member)
+            case Verdict.INIT_FAILED if member is not None and member.init_error is not None:
+                outcome = self._init_failed(call, member, member.init_error)
+            case Verdict.DIED if member is not None and member.exit_status is not None:
+                outcome = self._exited(call, member, member.exit_status, oom=oom)
+            case Verdict.NO_MEMORY:
+                outcome = Throttled(ThrottleReason.ACCOUNT)
+            case Verdict.NO_ENVIRONMENT | Verdict.INIT_FAILED:
+                words = f"no execution environment could be made ready in time: {error or 'all are starting'}"
+                outcome = PlatformFailed(words, was_started=False, ledger=call.ledger)
+            case Verdict.DIED | Verdict.DELETED | Verdict.SHUTDOWN:
+                started = bool(call.dispatched_at)
+                outcome = PlatformFailed(_PLATFORM_WORDS[verdict], was_started=started, ledger=call.ledger)
+        return self.with_tail(outcome, call)
+
+    def _timed_out(self, call: Call, member: Member | None) -> Outcome:
+        request_id, seconds = call.invocation.request_id, float(call.invocation.function.timeout_s)
+        if member is not None:
+            if not call.dispatched_at:  # it was the init that took too long
+                self.started(member, call)
+            line = log_lines.timed_out_line(request_id, seconds, int(self.wall() * 1000))
+            self._write(member, line, call)
+            self.finished(member, call, call.dispatched_at + seconds, failure=FailureKind.TIMEOUT)
+        return FunctionFailed(FailureKind.TIMEOUT, log_lines.timeout_payload(request_id, seconds), call.ledger)
+
+    def _exited(self, call: Call, member: Member, ended: tuple[int, int], *, oom: bool) -> Outcome:
+        kind = FailureKind.OUT_OF_MEMORY if oom else FailureKind.EXIT
+        request_id, (status, signal) = call.invocation.request_id, ended
+        if not call.dispatched_at:
+            self.started(member, call)
+        lines = log_lines.exit_lines(request_id, status=status, signal=signal, is_out_of_memory=oom)
+        self._write(member, lines, call)
+        self.finished(member, call, call.answered_at, failure=kind)
+        payload = log_lines.exit_payload(request_id, status=status, signal=signal, is_out_of_memory=oom)
+        return FunctionFailed(kind, payload, call.ledger)
+
+    def _init_failed(self, call: Call, member: Member, error: tuple[str, bytes]) -> Outcome:
+        error_type, body = error
+        self.started(member, call)
+        self.finished(member, call, call.answered_at, failure=FailureKind.INIT, error_type=error_type)
+        return FunctionFailed(FailureKind.INIT, body, call.ledger)

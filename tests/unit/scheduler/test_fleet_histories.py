@@ -1,0 +1,133 @@
+"""Random histories of legal events: after each one every invariant holds, and no request is ever lost."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from hearth.core.function import FunctionVersion
+from hearth_scheduler.core.fleet import Policy
+from tests.unit.scheduler.simulation import World, function
+
+NAMES = st.sampled_from(["a", "b", "c"])
+
+
+class Histories(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.revision = 1
+        self.admitted: set[str] = set()
+        self.finished: set[str] = set()
+        self.reservations: dict[str, FunctionVersion] = {}
+        self.caps: dict[str, int] = {}
+
+    @initialize(stems=st.integers(0, 3), memory=st.sampled_from([300, 600, 4096]), account=st.integers(3, 8))
+    def begin(self, stems: int, memory: int, account: int) -> None:
+        policy = Policy(account_concurrency=account, memory_budget_mib=memory, parallel_starts=2)
+        self.world = World(policy, stems)
+        self.world.do(self.world.fleet.tick(self.world.now))
+        self.counter = 0
+
+    def spec(self, name: str) -> FunctionVersion:
+        pool = self.world.fleet.pools.get(function(name).key)
+        return pool.current if pool else function(name, revision=str(self.revision))
+
+    @rule(name=NAMES)
+    def request(self, name: str) -> None:
+        request_id = self.world.arrive(self.spec(name))
+        if request_id is not None:
+            self.admitted.add(request_id)
+
+    @rule(name=NAMES)
+    def redeploy(self, name: str) -> None:
+        self.revision += 1
+        self.world.configure(function(name, revision=str(self.revision)))
+
+    @rule(name=NAMES, cap=st.one_of(st.none(), st.integers(0, 2)))
+    def limit(self, name: str, cap: int | None) -> None:
+        self.world.do(self.world.fleet.limit(function(name).name, cap, self.world.now))
+
+    @rule(name=NAMES)
+    def delete(self, name: str) -> None:
+        self.world.do(self.world.fleet.forget(function(name).name, self.world.now))
+
+    @rule(name=NAMES)
+    def reserve(self, name: str) -> None:
+        self.counter += 1
+        self.reservations[f"r{self.counter}"] = self.spec(name)
+        self.world.do(self.world.fleet.reserve(f"r{self.counter}", self.spec(name)))
+
+    @precondition(lambda self: self.reservations)
+    @rule(use=st.booleans(), data=st.data())
+    def settle_reservation(self, use: bool, data: st.DataObject) -> None:
+        reservation_id = data.draw(st.sampled_from(sorted(self.reservations)))
+        granted = reservation_id in self.world.granted
+        spec = self.reservations.pop(reservation_id)
+        if use and granted:
+            request_id = self.world.arrive(spec, reservation_id)
+            assert request_id is not None, "a granted place is never refused"
+            self.admitted.add(request_id)
+        else:
+            self.world.do(self.world.fleet.release(reservation_id, self.world.now))
+
+    @precondition(lambda self: self.world.starting)
+    @rule(succeeds=st.booleans())
+    def start_ends(self, succeeds: bool) -> None:
+        if succeeds:
+            self.world.connect()
+        else:
+            self.world.do(self.world.fleet.died(self.world.starting.popleft(), self.world.now))
+
+    @precondition(lambda self: self.world.initialising)
+    @rule()
+    def init_ends(self) -> None:
+        self.world.initialise()
+
+    @precondition(lambda self: self.world.running)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        environment_id = data.draw(st.sampled_from(sorted(self.world.running)))
+        self.finished.add(self.world.running[environment_id])
+        self.world.finish(environment_id)
+
+    @precondition(lambda self: self.world.running)
+    @rule(data=st.data(), unread=st.booleans())
+    def breaks(self, data: st.DataObject, unread: bool) -> None:
+        self.world.break_down(data.draw(st.sampled_from(sorted(self.world.running))), event_unread=unread)
+
+    @precondition(lambda self: self.world.stopping)
+    @rule()
+    def removal_ends(self) -> None:
+        self.world.remove()
+
+    @rule(seconds=st.sampled_from([0.01, 0.5, 4.0, 700.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        if hasattr(self, "world"):
+            fleet = self.world.fleet
+            fleet.check()
+            open_requests = self.admitted - self.finished - set(self.world.concluded)
+            assert open_requests == set(fleet.requests)
+
+    @invariant()
+    def memory_is_kept(self) -> None:
+        if hasattr(self, "world"):
+            memory = self.world.fleet.memory
+            assert memory.used_mib == sum(memory.held.values()) <= max(memory.budget_mib, memory.used_mib)
+            assert set(memory.held) == set(self.world.fleet.environments)
+
+    def teardown(self) -> None:
+        """Left alone, every history ends with every request answered and no environment left."""
+        if not hasattr(self, "world"):
+            return
+        self.world.do(self.world.fleet.close(self.world.now))
+        while self.world.stopping:
+            self.world.remove()
+        assert not self.world.fleet.environments
+        assert not self.world.fleet.requests
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
