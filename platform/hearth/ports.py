@@ -1,6 +1,6 @@
 """Where the floors meet: what the gateway asks of the scheduler, and what both ask of the outside world."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from hearth.core.function import FunctionName, FunctionVersion
@@ -86,10 +86,10 @@ class MappingStore(Protocol):
 class LogReader(Protocol):
     """Reads back what a `LogSink` took."""
 
-    def tail(self, function: FunctionName, max_bytes: int) -> Iterable[tuple[int, str, str]]:
+    async def tail(self, function: FunctionName, max_bytes: int) -> list[tuple[int, str, str]]:
         """The newest entries (epoch milliseconds, stream, text), oldest first, at most `max_bytes` of text."""
         ...
 
-    def follow(self, function: FunctionName) -> AsyncIterator[tuple[int, str, str]]:
-        """New entries as they come, until cancelled."""
+    def follow(self, function: FunctionName, max_bytes: int = 0) -> AsyncGenerator[tuple[int, str, str], None]:
+        """The newest entries, then new ones as they come, without gap or repetition, until closed or cancelled."""
         ...

@@ -1,0 +1,108 @@
+"""One function's log on disk: bounded, in order, and readable after any death."""
+
+import resource
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hearth.log_ring import Entry, LogRing
+
+BUDGET = 2**16
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3000)
+entries = st.lists(st.tuples(st.integers(0, 2**41), st.sampled_from(["a", "b"]), texts), max_size=40)
+
+
+def text_of(found: list[Entry]) -> str:
+    return "".join(text for _, _, text in found)
+
+
+def disk_bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.iterdir())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(entries, max_size=6))
+def test_whatever_is_written_the_newest_is_read_back_and_the_budget_holds(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[list[Entry]]
+) -> None:
+    directory = tmp_path_factory.mktemp("ring") / "f"
+    written = ""
+    for batch in batches:
+        # A new ring each time: nothing is kept but what is on disk.
+        LogRing(directory, BUDGET).append(batch)
+        written += text_of(batch)
+        assert disk_bytes(directory) <= BUDGET
+    found = text_of(LogRing(directory, BUDGET).tail(10 * BUDGET))
+    assert written.endswith(found)
+    if len(written) < BUDGET // 8:
+        assert found == written
+
+
+@given(st.integers(0, 40))
+def test_a_tail_has_at_most_the_bytes_asked_for(tmp_path_factory: pytest.TempPathFactory, limit: int) -> None:
+    ring = LogRing(tmp_path_factory.mktemp("ring"), BUDGET)
+    ring.append([(1, "s", "zwölf Zeichen"), (2, "s", "und mehr"), (3, "s", "ende")])
+    text = text_of(ring.tail(limit))
+    assert len(text.encode()) <= limit
+    assert "zwölf Zeichenund mehrende".endswith(text)
+
+
+def test_a_torn_last_line_is_skipped_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    LogRing(tmp_path, BUDGET).append([(1, "s", "whole\n")])
+    segment = next(tmp_path.iterdir())
+    segment.write_bytes(segment.read_bytes() + b'[2,"s","to')
+    ring = LogRing(tmp_path, BUDGET)
+    ring.append([(3, "s", "next\n")])
+    assert ring.tail(1000) == [(1, "s", "whole\n"), (3, "s", "next\n")]
+
+
+def test_a_disk_that_fills_up_half_way_leaves_whole_lines(tmp_path: Path) -> None:
+    ring = LogRing(tmp_path, 2**20)
+    ring.append([(1, "s", "before\n")])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+    try:
+        with pytest.raises(OSError, match="large"):
+            ring.append([(2, "s", "x" * 1000)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    ring.append([(3, "s", "after\n")])
+    assert ring.tail(1000) == [(1, "s", "before\n"), (3, "s", "after\n")]
+
+
+def test_foreign_files_and_garbage_lines_are_no_entries(tmp_path: Path) -> None:
+    ring = LogRing(tmp_path, BUDGET)
+    ring.append([(1, "s", "text")])
+    (tmp_path / "notes.jsonl").write_bytes(b'[1,"s","not ours"]\n')
+    segment = tmp_path / "0000000001.jsonl"
+    segment.write_bytes(segment.read_bytes() + b'{}\n[1,2,3]\n["x"]\n\xff\n')
+    assert LogRing(tmp_path, BUDGET).tail(1000) == [(1, "s", "text")]
+
+
+@given(st.text(st.characters(exclude_characters="\r", exclude_categories=["Cs"])), st.lists(st.integers(0, 400)))
+def test_a_character_cut_in_two_is_put_together_again(
+    tmp_path_factory: pytest.TempPathFactory, text: str, cuts: list[int]
+) -> None:
+    ring = LogRing(tmp_path_factory.mktemp("ring"), BUDGET)
+    raw = text.encode()
+    places = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
+    pieces = [raw[start:end] for start, end in pairwise(places)]
+    assert "".join(ring.decode("s", piece) for piece in pieces) == text
+
+
+def test_streams_do_not_complete_each_others_characters(tmp_path: Path) -> None:
+    ring = LogRing(tmp_path, BUDGET)
+    euro = "€".encode()
+    assert ring.decode("a", euro[:1]) == ""
+    assert ring.decode("b", b"x") == "x"
+    assert ring.decode("a", euro[1:]) == "€"
+
+
+def test_carriage_returns_inside_a_record_become_line_breaks(tmp_path: Path) -> None:
+    ring = LogRing(tmp_path, BUDGET)
+    assert ring.decode("s", b"[ERROR] boom\rTraceback\r  line\n") == "[ERROR] boom\nTraceback\n  line\n"
+    assert ring.decode("s", b"dos\r\n") == "dos\n"
