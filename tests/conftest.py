@@ -41,6 +41,8 @@ def redis_url() -> Iterator[str]:
         DockerContainer(REDIS_IMAGE)
         .with_exposed_ports(REDIS_PORT)
         .with_kwargs(labels={OWNER_LABEL: str(os.getpid())})
+        # Not once a second: tests that wait for the disk would wait for the clock.
+        .with_command("--appendfsync always")
         .waiting_for(LogMessageWaitStrategy("Ready to accept connections").with_startup_timeout(START_TIMEOUT_S))
     )
     try:

@@ -114,10 +114,11 @@ class Registry:
             if not turn.users:
                 del self._locks[name]
 
-    async def put(self, record: FunctionRecord) -> None:
-        """Make this the function's record, durably. To be called inside `writing`."""
+    async def put(self, record: FunctionRecord, *, is_reproducible: bool = False) -> None:
+        """Make this the function's record, durably unless the next start would arrive at it by itself. To be called
+        inside `writing`."""
         try:
-            await self._store.put(record.name, encode_record(record))
+            await self._store.put(record.name, encode_record(record), is_reproducible=is_reproducible)
         except BaseException:
             self._doubtful[record.name] = record
             raise

@@ -16,7 +16,7 @@ class InMemoryStore:
     async def load_all(self) -> dict[str, bytes]:
         return dict(self.records)
 
-    async def put(self, key: str, record: bytes, /) -> None:
+    async def put(self, key: str, record: bytes, /, *, is_reproducible: bool = False) -> None:
         self._fail_if_told()
         self.records[key] = record
 

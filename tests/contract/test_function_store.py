@@ -68,6 +68,19 @@ async def test_the_double_fails_a_write_without_any_effect() -> None:
     assert await store.load_all() == {}
 
 
+async def test_a_write_that_need_not_wait_is_there_all_the_same() -> None:
+    store = InMemoryStore()
+    await store.put("one", b"x", is_reproducible=True)
+    assert await store.load_all() == {"one": b"x"}
+
+
+@pytest.mark.redis
+async def test_a_write_that_need_not_wait_is_there_in_redis_too(client: "redis.asyncio.Redis") -> None:
+    store = RedisFunctionStore(client)
+    await store.put("one", b"x", is_reproducible=True)
+    assert await store.load_all() == {"one": b"x"}
+
+
 @pytest.mark.redis
 async def test_functions_and_mappings_do_not_mix(client: "redis.asyncio.Redis") -> None:
     await RedisFunctionStore(client).put("same", b"function")
@@ -116,7 +129,7 @@ async def test_a_refused_write_is_the_platforms_fault(client: "redis.asyncio.Red
 
 
 async def test_a_lost_server_is_the_platforms_fault(unused_tcp_port: int) -> None:
-    client = connect(f"redis://127.0.0.1:{unused_tcp_port}")
+    client = connect(f"redis://127.0.0.1:{unused_tcp_port}", retries=0)
     with pytest.raises(ServiceError):
         await RedisFunctionStore(client).load_all()
     with pytest.raises(ServiceError):

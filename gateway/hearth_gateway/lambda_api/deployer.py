@@ -110,4 +110,4 @@ class Deployer:
                 return
             latest = record.latest
             latest = latest.ready(self._new_id()) if problem is None else latest.broken(problem, self._new_id())
-            await self._registry.put(replace(record, latest=latest))
+            await self._registry.put(replace(record, latest=latest), is_reproducible=True)

@@ -26,14 +26,14 @@ FSYNC_TIMEOUT_MS = 3_000
 """Less than the call's own deadline, so that the server's answer is heard."""
 
 
-def connect(url: str) -> "redis.asyncio.Redis":
-    """A client for the stores: bounded waits, and a short retry that bridges a restart of the server."""
+def connect(url: str, *, retries: int = 5) -> "redis.asyncio.Redis":
+    """A client for the stores: bounded waits, and a few retries that bridge a restart of the server."""
     return redis.asyncio.Redis.from_url(
         url,
         socket_timeout=CALL_TIMEOUT_S,
         socket_connect_timeout=CALL_TIMEOUT_S,
         health_check_interval=30,
-        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=5),
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=retries),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
 
@@ -61,15 +61,15 @@ class _RedisHash:
         self._judge(synced)
         return {key.decode(): value for key, value in found.items()}
 
-    async def put(self, key: str, record: bytes, /) -> None:
-        await self._write("HSET", self._key, key, record)
+    async def put(self, key: str, record: bytes, /, *, is_reproducible: bool = False) -> None:
+        await self._write("HSET", self._key, key, record, wait=not is_reproducible)
 
     async def delete(self, key: str, /) -> None:
-        await self._write("HDEL", self._key, key)
+        await self._write("HDEL", self._key, key, wait=True)
 
-    async def _write(self, *command: str | bytes) -> None:
+    async def _write(self, *command: str | bytes, wait: bool) -> None:
         """Both commands on one connection: WAITAOF speaks of the writes of its own connection only."""
-        if self._can_wait is False:
+        if self._can_wait is False or not wait:
             await _asked(cast(Any, self._client).execute_command(*command))
             return
         async with self._client.pipeline(transaction=False) as pipe:
