@@ -57,6 +57,10 @@ class Peer:
         meta = self._exactly(meta_length).decode()
         return Frame(kind, tuple(meta.split("\0")), self._exactly(body_length)), descriptors
 
+    def peek(self) -> bytes:
+        """The kind of the next frame, left where it is."""
+        return self._socket.recv(1, socket.MSG_PEEK)
+
     def expect(self, kind: bytes) -> Frame:
         frame = self.receive()
         assert frame.kind == kind, frame
