@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from hearth.config import Settings
+from hearth_cli.configuration import config_file
 from hearth_cli.console import Failure
 from hearth_cli.locations import DataDir, data_dir
 
@@ -101,12 +102,11 @@ def spawn(settings: Settings) -> "subprocess.Popen[bytes]":
         )
 
 
-def daemon_environment(settings: Settings, environment: "os._Environ[str] | dict[str, str]") -> dict[str, str]:
+def daemon_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
     """The daemon has another working directory: what was relative to ours is given to it as absolute."""
     variables = dict(environment)
     variables["HEARTH_DATA_DIR"] = str(data_dir(settings).root)
-    named = variables.get("HEARTH_CONFIG")
-    found = Path(named) if named else next(filter(Path.exists, map(Path, ("hearth.yaml", "hearth.toml"))), None)
+    found = config_file(environment)
     if found is not None:
         variables["HEARTH_CONFIG"] = str(found.resolve())
     return variables

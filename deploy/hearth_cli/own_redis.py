@@ -67,11 +67,16 @@ def container_name(settings: Settings) -> str:
     return f"hearth-{settings.instance}-redis"
 
 
-def ensure(client: docker.DockerClient, settings: Settings, progress: Progress = quiet) -> str:
-    """Start Hearth's own Redis, or keep the one that runs, and wait until it answers. Returns its URL."""
+def ensure(
+    client: docker.DockerClient, settings: Settings, progress: Progress = quiet, *, may_replace: bool = True
+) -> str:
+    """Start Hearth's own Redis, or keep the one that runs, and wait until it answers. Returns its URL.
+
+    `may_replace`: whether a running one may be restarted when its image or its settings have changed.
+    """
     plan = _plan(client, settings)
-    container = _existing(client, plan)
-    if container is not None and not _fits(container, plan):
+    container = _existing(client, plan.name, plan.place)
+    if container is not None and not _fits(container, plan) and (may_replace or container.status != "running"):
         progress("replacing Hearth's Redis, whose image or settings have changed")
         _stop(container)
         container = None
@@ -88,8 +93,8 @@ def ensure(client: docker.DockerClient, settings: Settings, progress: Progress =
 
 def stop(client: docker.DockerClient, settings: Settings) -> bool:
     """Stop Hearth's own Redis, which saves first, and remove its container. False if there was none."""
-    container = _find(client, container_name(settings))
-    if container is None or container.labels.get(LABEL_DATA_DIR) != str(data_dir(settings).root):
+    container = _existing(client, container_name(settings), data_dir(settings))
+    if container is None:
         return False
     _stop(container)
     return True
@@ -132,14 +137,14 @@ def _find(client: docker.DockerClient, name: str) -> Container | None:
         return None
 
 
-def _existing(client: docker.DockerClient, plan: _Plan) -> Container | None:
-    container = _find(client, plan.name)
+def _existing(client: docker.DockerClient, name: str, place: DataDir) -> Container | None:
+    container = _find(client, name)
     if container is None:
         return None
     owner = container.labels.get(LABEL_DATA_DIR)
-    if owner != str(plan.place.root):
+    if owner != str(place.root):
         raise Failure(
-            f"the container {plan.name} belongs to {owner or 'something that is not Hearth'}: "
+            f"the container {name} belongs to {owner or 'something that is not Hearth'}: "
             "give this Hearth an `instance` name of its own"
         )
     return container

@@ -1,0 +1,76 @@
+"""The settings as the command reads and shows them: where each value comes from, secrets masked."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from hearth.config import Settings
+from hearth_cli.console import Failure
+
+_FILES = ("hearth.yaml", "hearth.toml")
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@]*):([^@]*)(?=@)")
+_MASK = "****"
+
+
+def load() -> Settings:
+    """The effective settings. Failure: a value is wrong, with its name."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise Failure(f"the settings are wrong: {wrong}") from error
+    except (SettingsError, ValueError, OSError) as error:
+        raise Failure(f"the settings cannot be read: {error}") from error
+
+
+def config_file(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The file that the settings are read from, if any (see `hearth.config`)."""
+    named = environment.get("HEARTH_CONFIG")
+    if named:
+        return Path(named)
+    return next((path for path in map(Path, _FILES) if path.exists()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting: its value as shown, where it comes from, what it means."""
+
+    name: str
+    value: Any
+    source: str
+    meaning: str
+
+
+def rows(settings: Settings, environment: Mapping[str, str]) -> list[Row]:
+    """All settings in their order of definition."""
+    given = {name.lower() for name in environment}
+    file = config_file(environment)
+    return [
+        Row(name, masked(getattr(settings, name)), _source(name, settings, given, file), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _source(name: str, settings: Settings, given: set[str], file: Path | None) -> str:
+    if f"hearth_{name}" in given:
+        return f"HEARTH_{name.upper()}"
+    return str(file) if name in settings.model_fields_set and file is not None else "default"
+
+
+def masked(value: Any) -> Any:
+    """The value as it may be shown: passwords in URLs are hidden, paths are text."""
+    match value:
+        case str():
+            return _PASSWORD_IN_URL.sub(rf"\1:{_MASK}", value)
+        case dict():
+            return {key: masked(each) for key, each in value.items()}
+        case Path():
+            return str(value)
+        case _:
+            return value
