@@ -70,7 +70,7 @@ RECIPES: tuple[Recipe, ...] = (
         "debian-base",
         {"PYTHON_VERSION": "3.13", "AWSLAMBDARIC": "4.2.2", "BOTO3": ">=1.44,<2"},
     ),
-    Recipe("nodejs20.x", "nodejs", "debian-base", {"NODE_MAJOR": "20", "AWS_LAMBDA_RIC": "3.3.0"}),
+    Recipe("nodejs20.x", "nodejs", "debian-base", {"NODE_MAJOR": "20", "NPM": "10.9.2", "AWS_LAMBDA_RIC": "3.3.0"}),
 )
 
 

@@ -77,7 +77,7 @@ ENVIRONMENT = {
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     client = images.connect()
-    images.build(client, only=[PYTHON, "init", "redis"])  # TMP
+    images.build(client)
     yield client
     client.close()
 
@@ -385,12 +385,19 @@ class RuntimeApi(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize("command", [("python3", "-m", "awslambdaric", "app.handler"), ("/var/runtime/bootstrap",)])
+@pytest.mark.parametrize(
+    ("runtime", "command"),
+    [
+        (PYTHON, ("python3", "-m", "awslambdaric", "app.handler")),
+        (PYTHON, ("/var/runtime/bootstrap",)),
+        (NODE, ("/var/runtime/bootstrap",)),
+    ],
+)
 def test_aws_own_client_works_on_the_socket_that_was_handed_over(
-    make: MakeEnvironment, command: tuple[str, ...]
+    make: MakeEnvironment, runtime: str, command: tuple[str, ...]
 ) -> None:
-    environment = make(PYTHON)
-    environment.write(FUNCTION[PYTHON])
+    environment = make(runtime)
+    environment.write(FUNCTION[runtime])
     environment.start(*command, variables={"_HANDLER": "app.handler"})
     link = environment.init()
 
