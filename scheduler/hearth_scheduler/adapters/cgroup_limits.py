@@ -70,7 +70,7 @@ def _limit_cpu(group: Path, is_v2: bool, quota: int | None) -> None:
 def _write(path: Path, text: str, *, may_lack: bool = False) -> None:
     """Without O_CREAT: in a control group no file can be made."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
     except FileNotFoundError:
         if may_lack:
             return

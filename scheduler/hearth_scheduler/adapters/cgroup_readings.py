@@ -37,8 +37,9 @@ class _Group:
 class CgroupReadings:
     """Readings of containers by their control groups. Synchronous, one event loop."""
 
-    def __init__(self, hierarchies: Hierarchies) -> None:
+    def __init__(self, hierarchies: Hierarchies, *, proc: Path = Path("/proc")) -> None:
         self._hierarchies = hierarchies
+        self._proc = proc
         self._groups: dict[str, _Group] = {}
 
     def directory(self, container: Container, controller: str) -> tuple[Path, bool] | None:
@@ -47,7 +48,7 @@ class CgroupReadings:
         The path must name the container: the pid of a dead one may belong to a stranger by now.
         """
         try:
-            membership = Path(f"/proc/{container.pid}/cgroup").read_text()
+            membership = (self._proc / str(container.pid) / "cgroup").read_text()
         except OSError:
             return None
         found = self._hierarchies.directory(controller, membership)
@@ -73,7 +74,7 @@ class CgroupReadings:
         text = _read(group.statistics)
         names = (b"anon ", b"shmem ") if group.is_v2 else (b"total_rss ", b"total_shmem ")
         now = sum(_field(text, name) for name in names)
-        group.peak_bytes = max(group.peak_bytes, now, _peak_resident_bytes(group, container.pid))
+        group.peak_bytes = max(group.peak_bytes, now, _peak_resident_bytes(group, self._proc, container.pid))
         return group.peak_bytes
 
     def forget(self, container: Container) -> None:
@@ -100,12 +101,12 @@ def _opened(memory: Path, is_v2: bool) -> _Group:
     return group
 
 
-def _peak_resident_bytes(group: _Group, init: int) -> int:
+def _peak_resident_bytes(group: _Group, proc: Path, init: int) -> int:
     """VmHWM of the runtime, the init's only child: it sees a peak between two readings, or 0 if it cannot be had."""
     if group.process < 0:
         with suppress(OSError, IndexError):
-            child = Path(f"/proc/{init}/task/{init}/children").read_text().split()[0]
-            group.process = _open(Path(f"/proc/{child}/status"))
+            child = (proc / f"{init}/task/{init}/children").read_text().split()[0]
+            group.process = _open(proc / child / "status")
     return _field(_read(group.process), b"VmHWM:") * _KIB
 
 

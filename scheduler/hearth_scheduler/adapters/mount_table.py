@@ -1,5 +1,6 @@
 """Reads the kernel's list of mounts. Source: proc_pid_mountinfo(5)."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class MountPoint:
 
 def parse_mounts(text: str) -> Iterator[MountPoint]:
     """Every mount of a mountinfo text, in the kernel's order. A line of unknown form is passed over."""
-    for line in text.splitlines():
+    for line in text.split("\n"):  # not splitlines: it knows more line ends than the kernel
         left, separator, right = line.partition(" - ")
         before, after = left.split(" "), right.split(" ")
         if separator and len(before) >= _FIELDS_BEFORE and len(after) >= _FIELDS_AFTER:
@@ -38,7 +39,7 @@ def parse_mounts(text: str) -> Iterator[MountPoint]:
 
 def read_mounts() -> list[MountPoint]:
     """The mounts that this process sees."""
-    return list(parse_mounts(_OWN_TABLE.read_text(errors="surrogateescape")))
+    return list(parse_mounts(os.fsdecode(_OWN_TABLE.read_bytes())))
 
 
 def _plain(field: str) -> str:

@@ -99,7 +99,14 @@ class ScratchDisks:
 def _format(name: str) -> None:
     """mkfs.ext4; its failures become OSError, so that callers know one kind."""
     try:
-        subprocess.run([*_MKFS, name], check=True, capture_output=True, text=True, timeout=_MKFS_TIMEOUT_S)
+        subprocess.run(
+            [*_MKFS, name],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_MKFS_TIMEOUT_S,
+            env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"},
+        )
     except FileNotFoundError as problem:
         raise OSError(errno.ENOSYS, "mkfs.ext4 is not installed (package e2fsprogs)") from problem
     except subprocess.TimeoutExpired as problem:
