@@ -11,7 +11,10 @@ from rich.console import Console
 Progress = Callable[[str], None]
 """Told what is being done now, in a few words."""
 
-out = Console(highlight=False, soft_wrap=True)
+_WIDTH_OF_FILES = 240
+
+# Tables are fitted to a terminal; what goes to a file or a pipe is not squeezed.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

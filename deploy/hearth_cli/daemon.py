@@ -9,7 +9,9 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from enum import IntEnum
+from typing import Any
 
 import structlog
 import uvloop
@@ -53,17 +55,21 @@ class _Signals:
                 os._exit(Exit.INSISTED)
 
 
-async def _serve_until_signalled(settings: Settings) -> None:
+Serve = Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]
+"""Serves until the event is set, then lets what is in flight finish."""
+
+
+async def _serve_until_signalled(settings: Settings, serve: Serve) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        work = group.create_task(composition.serve(settings, stop), name="serve")
+        work = group.create_task(serve(settings, stop), name="serve")
         signals = _Signals(stop, work)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, signals.request, number.name)
 
 
-def run(settings: Settings) -> Exit:
+def run(settings: Settings, serve: Serve = composition.serve) -> Exit:
     """Serve until told to stop. Logs and notes why it ended."""
     place = data_dir(settings)
     place.create()
@@ -71,17 +77,17 @@ def run(settings: Settings) -> Exit:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with background.locked(place.lock, str(os.getpid())), journal.logging_to(place.log):
-            return _run_logged(settings, place)
+            return _run_logged(settings, place, serve)
     except background.AlreadyLocked:
         print("Hearth is running already", file=sys.stderr)
         return Exit.ALREADY_RUNNING
 
 
-def _run_logged(settings: Settings, place: DataDir) -> Exit:
+def _run_logged(settings: Settings, place: DataDir, serve: Serve) -> Exit:
     _log.info("starting", pid=os.getpid(), instance=settings.instance, data_dir=str(place.root))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve_until_signalled(settings))
+            runner.run(_serve_until_signalled(settings, serve))
     except (Exception, asyncio.CancelledError, KeyboardInterrupt) as problem:
         # The top of the process: nobody above could tell the user.
         reasons = "; ".join(_reasons(problem))

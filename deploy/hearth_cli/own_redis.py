@@ -31,7 +31,8 @@ LABEL_MADE_FROM = "hearth.made-from"
 
 _UID = _GID = 991
 """Who Redis is when root starts it: nobody else on the host, and not the functions' user either."""
-_CONFIG = "/etc/redis/own.conf"
+_CONFIG = "/hearth-redis.conf"
+"""Not in /etc/redis, which Debian closes to all but its own redis user."""
 _READY_LIMIT_S = 300.0  # a large append-only file takes its time to load
 _LOOK_EVERY_S = 0.05
 _SAVE_LIMIT_S = 60
@@ -113,10 +114,9 @@ def _plan(client: docker.DockerClient, settings: Settings) -> _Plan:
 
 
 def _config(port: int, password: str) -> str:
-    """Where Redis listens and who may come in; the rest repeats what Hearth's promises rest on."""
+    """All that Redis is told. The append-only file is the whole truth; forgetting is no answer to a lack of memory."""
     return "\n".join(
         (
-            "include /etc/redis/hearth.conf",
             "bind 127.0.0.1",
             "protected-mode yes",
             f"port {port}",
@@ -124,6 +124,8 @@ def _config(port: int, password: str) -> str:
             "dir /data",
             "appendonly yes",
             "appendfsync everysec",
+            "aof-load-truncated yes",
+            'save ""',
             "maxmemory-policy noeviction",
             "",
         )
