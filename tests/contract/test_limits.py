@@ -90,9 +90,8 @@ def test_the_fakes_memory_reading_never_falls(fake_limits: FakeLimits) -> None:
 
 def kernel_says(readings: CgroupReadings, container: Container) -> tuple[int, int | None]:
     """Memory limit in MiB and CPU quota in µs per period, from the kernel."""
-    memory, cpu = readings.directory(container, "memory"), readings.directory(container, "cpu")
-    assert memory is not None
-    assert cpu is not None
+    groups = readings.directories(container, "memory", "cpu")
+    memory, cpu = groups["memory"], groups["cpu"]
     limit = memory[0] / ("memory.max" if memory[1] else "memory.limit_in_bytes")
     quota = cpu[0] / ("cpu.max" if cpu[1] else "cpu.cfs_quota_us")
     said = quota.read_text().split()[0]

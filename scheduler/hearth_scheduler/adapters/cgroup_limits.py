@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hearth_scheduler.adapters.cgroup_readings import CgroupReadings
 from hearth_scheduler.adapters.docker_template import CPU_PERIOD_US
-from hearth_scheduler.ports import Container
+from hearth_scheduler.ports import Container, ContainerError
 
 _MIN_QUOTA_US = 1000  # the kernel refuses less than 1 ms
 _GONE = frozenset({errno.ENOENT, errno.ENODEV})
@@ -21,17 +21,17 @@ class CgroupLimits(CgroupReadings):
 
     async def apply(self, container: Container, *, memory_mib: int, cpus: float | None) -> None:
         """Two or three short writes, so not worth a thread. Lowering below what is in use would make the kernel
-        reclaim inside the write; a stem cell uses far less than the smallest function may."""
+        reclaim inside the write; a stem cell uses far less than the smallest function may. Raises ContainerError
+        if the kernel refuses."""
+        groups = self.directories(container, "memory", "cpu")
         try:
-            memory = self.directory(container, "memory")
-            if memory is not None:
-                _limit_memory(*memory, memory_mib * 2**20)
-            cpu = self.directory(container, "cpu")
-            if cpu is not None:
-                _limit_cpu(*cpu, quota_us(cpus))
+            if "memory" in groups:
+                _limit_memory(*groups["memory"], memory_mib * 2**20)
+            if "cpu" in groups:
+                _limit_cpu(*groups["cpu"], quota_us(cpus))
         except OSError as problem:
             if problem.errno not in _GONE:
-                raise
+                raise ContainerError(f"limits of {container.environment_id}: {problem}") from problem
 
 
 def quota_us(cpus: float | None) -> int | None:
@@ -63,7 +63,7 @@ def _limit_cpu(group: Path, is_v2: bool, quota: int | None) -> None:
     if is_v2:
         _write(group / "cpu.max", f"{'max' if quota is None else quota} {CPU_PERIOD_US}")
         return
-    _write(group / "cpu.cfs_period_us", str(CPU_PERIOD_US))
+    # The period is not written: it is 100 ms by the template, as by the kernel's default.
     _write(group / "cpu.cfs_quota_us", str(-1 if quota is None else quota))
 
 

@@ -42,19 +42,17 @@ class CgroupReadings:
         self._proc = proc
         self._groups: dict[str, _Group] = {}
 
-    def directory(self, container: Container, controller: str) -> tuple[Path, bool] | None:
-        """The container's group in that controller's hierarchy and whether it is version 2; None if it is gone.
+    def directories(self, container: Container, *controllers: str) -> dict[str, tuple[Path, bool]]:
+        """The container's group for each controller and whether it is version 2; empty if the container is gone.
 
         The path must name the container: the pid of a dead one may belong to a stranger by now.
         """
         try:
             membership = (self._proc / str(container.pid) / "cgroup").read_text()
         except OSError:
-            return None
-        found = self._hierarchies.directory(controller, membership)
-        if found is None or container.id not in str(found[0]):
-            return None
-        return found
+            return {}
+        found = {name: self._hierarchies.directory(name, membership) for name in controllers}
+        return {name: group for name, group in found.items() if group is not None and container.id in str(group[0])}
 
     def oom_kills(self, container: Container) -> int:
         """Source: memory.oom_control (version 1) and memory.events (version 2): both have a line `oom_kill N`."""
@@ -87,7 +85,7 @@ class CgroupReadings:
         """The container's open files. A container that was never found is looked for again."""
         group = self._groups.get(container.id)
         if group is None:
-            found = self.directory(container, "memory")
+            found = self.directories(container, "memory").get("memory")
             if found is None:
                 return None
             group = self._groups[container.id] = _opened(*found)

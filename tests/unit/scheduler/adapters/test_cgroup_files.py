@@ -1,5 +1,6 @@
 """Control group files on a pretended kernel: version 2, and the order of writes in version 1."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hearth_scheduler.adapters import cgroup_limits
 from hearth_scheduler.adapters.cgroup_limits import CgroupLimits, quota_us
 from hearth_scheduler.adapters.cgroup_paths import UNIFIED, Hierarchies
 from hearth_scheduler.adapters.mount_table import MountPoint
-from hearth_scheduler.ports import Container
+from hearth_scheduler.ports import Container, ContainerError
 
 _ID = "c" * 64
 _CONTAINER = Container(_ID, "one", pid=70)
@@ -106,6 +107,18 @@ def test_files_that_are_missing_read_as_nothing(tmp_path: Path) -> None:
     limits.forget(_CONTAINER)
 
 
+async def test_a_kernel_that_refuses_a_limit_is_a_container_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, text: str, *, may_lack: bool = False) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    limits, _ = kernel(tmp_path, _V2_FILES, is_v2=True)
+    monkeypatch.setattr(cgroup_limits, "_write", refuse)
+    with pytest.raises(ContainerError, match="busy"):
+        await limits.apply(_CONTAINER, memory_mib=128, cpus=None)
+
+
 _MEMORY, _BOTH = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
 
 
@@ -116,7 +129,7 @@ async def test_version_1_never_has_memory_above_memory_and_swap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, order: list[str]
 ) -> None:
     files = {_MEMORY: str(before * _MIB), _BOTH: str(before * _MIB)}
-    files |= {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "-1"}
+    files |= {"cpu.cfs_quota_us": "-1"}
     limits, group = kernel(tmp_path, files, is_v2=False)
     written: list[str] = []
     write = cgroup_limits._write
