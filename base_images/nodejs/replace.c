@@ -38,6 +38,7 @@ static napi_value replace(napi_env env, napi_callback_info info) {
         char **command = strings(env, arguments[1]), **variables = strings(env, arguments[2]);
         if (command && variables) {
             signal(SIGPIPE, SIG_DFL); /* Node.js ignores it, and ignoring is inherited */
+            for (int fd = 0; fd <= 2; fd++) fcntl(fd, F_SETFD, 0); /* it closes even these on exec */
             execve(path, command, variables);
             error = errno;
         }

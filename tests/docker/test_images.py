@@ -330,7 +330,8 @@ def test_a_new_interpreter_starts_with_the_functions_environment(make: MakeEnvir
     assert isinstance(seen, dict)
     assert (seen["WRAPPED"], seen["LD_LIBRARY_PATH"]) == ("yes", "/opt/lib")
     assert not [name for name in seen if name.startswith("HEARTH")]
-    assert link.read_output().startswith("starting /usr/bin/")
+    output = link.read_output()
+    assert output.startswith("starting /usr/bin/"), (output, seen)
 
 
 def test_a_library_in_a_layer_is_found_although_the_layer_came_late(make: MakeEnvironment) -> None:
