@@ -218,10 +218,23 @@ def _values_text(values: tuple[str, ...]) -> str:
     return f"Member must satisfy enum value set: [{', '.join(values)}]"
 
 
+# Java's classes by Unicode property, to be used inside brackets. `\w` is letters, numbers and the underscore, which
+# the model's patterns that use these classes (those of tags) allow anyway.
+_UNICODE_CLASSES = {
+    r"\p{L}": r"\w",
+    r"\p{N}": r"\w",
+    r"\p{Z}": " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+}
+
+
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Compiled on first use: most of the model's patterns are never met. ASCII, as in the service's language."""
-    return re.compile(pattern, re.ASCII)
+    """Compiled on first use: most of the model's patterns are never met. Short classes mean ASCII, as in Java."""
+    if "\\p{" not in pattern:
+        return re.compile(pattern, re.ASCII)
+    for java, python in _UNICODE_CLASSES.items():
+        pattern = pattern.replace(java, python)
+    return re.compile(pattern)
 
 
 def _lower(name: str) -> str:
