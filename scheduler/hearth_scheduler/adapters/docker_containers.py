@@ -91,20 +91,20 @@ class DockerContainers:
                 identity = _create(api, config, name)
                 api.start(identity)
                 return _running(api.inspect_container(identity))
-            except (DockerException, ContainerError, OSError) as problem:
-                self._clean_up(name, problem)
+            except _NameTaken:  # somebody else's container: not ours to remove
+                raise
+            except (DockerException, ContainerError, OSError):
+                self._clean_up(name)
                 raise
 
-    def _clean_up(self, name: str, problem: Exception) -> None:
+    def _clean_up(self, name: str) -> None:
         """After a failed start. By name: when creating timed out, the engine may have made it all the same.
 
-        A name that was taken is somebody else's container: not removed. Should even the removal fail, the
-        failure of the start is what the caller hears; the label lets the next sweep find the rest.
+        Should even the removal fail, the failure of the start is what the caller hears; the label lets the next
+        sweep find the rest.
         """
         if self._network:
             self._network.doubt()
-        if isinstance(problem, APIError) and problem.status_code == CONFLICT:
-            return
         with suppress(ContainerError):
             self._remove(name)
 
@@ -154,8 +154,17 @@ class DockerContainers:
             network.remove(api)
 
 
+class _NameTaken(ContainerError):
+    """There is a container of this name already."""
+
+
 def _create(api: docker.APIClient, config: Mapping[str, Any], name: str) -> str:
-    created = api.create_container_from_config(config, name)  # type: ignore[no-untyped-call]  # so in the stubs
+    try:
+        created = api.create_container_from_config(config, name)  # type: ignore[no-untyped-call]  # so in the stubs
+    except APIError as problem:
+        if problem.status_code == CONFLICT:
+            raise _NameTaken(problem.explanation or str(problem)) from problem
+        raise
     return str(created["Id"])
 
 
