@@ -18,7 +18,7 @@ const OURS = ["HEARTH_SOCKET", "HEARTH_ORPHAN_S", "HEARTH_STEM", "HEARTH_FD", "H
 /** Become a function and serve it for ever. */
 async function main() {
     const ours = take(process.env, OURS);
-    const ric = await import(RIC);
+    const ric = await load();
     if (ours.HEARTH_SOCKET === undefined) {
         rethrow(plain.serve(ric));
         return;
@@ -29,6 +29,13 @@ async function main() {
     const connection = new Connection(ours.HEARTH_SOCKET, orphanS, fd);
     const handler = ours.HEARTH_HANDLER ?? (await waitToBeSpecialised(connection, ours.HEARTH_SOCKET, orphanS));
     serve(ric, handler, connection);
+}
+
+/** Load, ahead of time, AWS's client and what it (or nearly any function) would load once the function is known. */
+async function load() {
+    require("http");
+    for (const stream of [process.stdout, process.stderr]) stream.writable;
+    return import(RIC);
 }
 
 function take(variables, names) {
