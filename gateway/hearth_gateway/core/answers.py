@@ -96,7 +96,7 @@ def encode_marker(name: str) -> str:
 
 def decode_marker(marker: str) -> str:
     """The name that a marker stands for; ValueError if it is none of ours."""
-    return base64.urlsafe_b64decode(marker.encode("ascii")).decode()
+    return base64.b64decode(marker.encode("ascii"), altchars=b"-_", validate=True).decode()
 
 
 def _state(version: VersionRecord) -> Members:
