@@ -37,7 +37,7 @@ class LambdaApi:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
-        self._inputs = load_inputs(operation.name for operation in OPERATIONS)
+        self._inputs = load_inputs(tuple(operation.name for operation in OPERATIONS))
 
     def register(self, operation: str, handler: Handler) -> None:
         """Answer this operation with this handler. Each operation has exactly one."""

@@ -3,7 +3,8 @@
 The model is read once, reduced to what the checks need, and dropped: its documentation alone is megabytes.
 """
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import botocore.loaders
@@ -20,8 +21,9 @@ CLASSIC_MAXIMA = {"Timeout": 900, "MemorySize": 10_240, "EphemeralStorageSize": 
 OPEN_ENUMS = frozenset({"Runtime"})
 
 
-def load_inputs(operations: Iterable[str]) -> dict[str, Structure]:
-    """The input shape of each of these operations."""
+@functools.cache
+def load_inputs(operations: tuple[str, ...]) -> Mapping[str, Structure]:
+    """The input shape of each of these operations. Shapes never change, so they are read once per process."""
     model: Mapping[str, Any] = botocore.loaders.Loader().load_service_model("lambda", "service-2", API_VERSION)
     reader = _Reader(model["shapes"])
     return {name: reader.structure(model["operations"][name].get("input", {}).get("shape")) for name in operations}

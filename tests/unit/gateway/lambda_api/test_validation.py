@@ -13,7 +13,7 @@ from hearth_gateway.core.validation import Flag, ListOf, MapOf, Member, Number, 
 from hearth_gateway.lambda_api.requests import Request, read_request
 from hearth_gateway.lambda_api.service_model import load_inputs
 
-INPUTS = load_inputs(operation.name for operation in OPERATIONS)
+INPUTS = load_inputs(tuple(operation.name for operation in OPERATIONS))
 
 
 def message(shape: Structure, **members: object) -> str:
