@@ -173,8 +173,10 @@ class Fleet:
     # -- news of environments ------------------------------------------------------------------------------------
 
     def adopt(self, environment_id: str, runtime: str, now: float) -> None:
-        """A container of an earlier run: it has until the start timeout to show itself."""
+        """A container of an earlier run: it has until the start timeout to show itself. Until it does it counts as
+        a stem cell on its way, so that none is started in its stead."""
         self._add(environment_id, runtime, now)
+        self.stock.begin(runtime, environment_id)
 
     def connected(self, environment_id: str, now: float) -> list[Effect]:
         """A stem cell is ready to be specialised."""
@@ -192,6 +194,7 @@ class Fleet:
         environment = self._living(environment_id)
         if environment is None:
             return []
+        self.stock.left_start(environment.runtime, environment_id)
         effects: list[Effect] = []
         pool = self.pools.get(function.key)
         full = pool is not None and len(pool.members) >= self.caps.cap(pool.quota)
