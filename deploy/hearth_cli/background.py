@@ -106,7 +106,7 @@ def daemon_environment(settings: Settings, environment: Mapping[str, str]) -> di
     """The daemon has another working directory: what was relative to ours is given to it as absolute."""
     variables = dict(environment)
     variables["HEARTH_DATA_DIR"] = str(data_dir(settings).root)
-    found = config_file(environment)
+    found = config_file()
     if found is not None:
         variables["HEARTH_CONFIG"] = str(found.resolve())
     return variables

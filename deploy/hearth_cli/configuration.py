@@ -19,7 +19,10 @@ _MASK = "****"
 
 
 def load() -> Settings:
-    """The effective settings. Failure: a value is wrong, with its name."""
+    """The effective settings. Failure: a value is wrong, with its name; or the named file does not exist."""
+    file = config_file()
+    if file is not None and not file.is_file():
+        raise Failure(f"HEARTH_CONFIG names {file}, which does not exist")
     try:
         return Settings()
     except ValidationError as error:
@@ -29,9 +32,9 @@ def load() -> Settings:
         raise Failure(f"the settings cannot be read: {error}") from error
 
 
-def config_file(environment: Mapping[str, str] = os.environ) -> Path | None:
+def config_file() -> Path | None:
     """The file that the settings are read from, if any (see `hearth.config`)."""
-    named = environment.get("HEARTH_CONFIG")
+    named = os.environ.get("HEARTH_CONFIG")
     if named:
         return Path(named)
     return next((path for path in map(Path, _FILES) if path.exists()), None)
@@ -50,7 +53,7 @@ class Row:
 def rows(settings: Settings, environment: Mapping[str, str]) -> list[Row]:
     """All settings in their order of definition."""
     given = {name.lower() for name in environment}
-    file = config_file(environment)
+    file = config_file()
     return [
         Row(name, masked(getattr(settings, name)), _source(name, settings, given, file), field.description or "")
         for name, field in Settings.model_fields.items()

@@ -22,6 +22,8 @@ _SHARED: tuple[structlog.types.Processor, ...] = (
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
+    # Here and not in the writer's thread, which would look for the exception being handled in itself.
+    structlog.processors.dict_tracebacks,
 )
 
 
