@@ -13,7 +13,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 from tests.docker.environment import LABEL, Environment, MakeEnvironment
-from tests.unit.base_images.peer import PATIENCE_S
+from tests.unit.base_images.peer import PATIENCE_S, encode
 
 from hearth_cli import images
 
@@ -273,6 +273,39 @@ def test_a_stopped_container_ends_with_its_runtime(make: MakeEnvironment) -> Non
     assert environment.container is not None
     environment.container.kill("SIGTERM")
     assert environment.wait() == 5
+
+
+def test_frames_in_pieces_and_frames_of_a_later_version_do_not_confuse_the_init(make: MakeEnvironment) -> None:
+    environment = make(PYTHON)
+    environment.start("/bin/sleep", "1000")
+    link = environment.init()
+    for byte in encode(b"?", ("whatever",)) + encode(b"k", ("0",)) + encode(b"k", ("999",)) + encode(b"k", ("10",)):
+        link.peer.send_raw(bytes([byte]))
+    assert link.exit() == ("0", "10")
+
+
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", encode(b"k", ("9",), b"body"), b"k" + b"\xff" * 8])
+def test_the_init_leaves_one_who_speaks_otherwise_and_comes_back(make: MakeEnvironment, garbage: bytes) -> None:
+    environment = make(PYTHON)
+    environment.start("/bin/sleep", "1000")
+    link = environment.init()
+    link.peer.send_raw(garbage)
+    assert link.peer.is_closed_by_the_other_side()
+    assert environment.init().greeting.meta == ("1", "running", "0", "0")
+
+
+def test_an_end_that_was_told_is_told_again_by_the_next_greeting_only(make: MakeEnvironment) -> None:
+    environment = make(PYTHON)
+    environment.start("/bin/sleep", "1000")
+    link = environment.init()
+    link.peer.send(b"k", ("9",))
+    assert link.exit() == ("0", "9")
+    link.peer.close()
+    again = environment.init()
+    assert again.greeting.meta == ("1", "exited", "0", "9")
+    again.peer.send(b"q")
+    assert again.peer.is_closed_by_the_other_side()
+    assert environment.wait() == 0
 
 
 def test_orphans_are_reaped_and_do_not_count_as_the_runtime(make: MakeEnvironment) -> None:

@@ -69,6 +69,13 @@ class Peer:
     def send(self, kind: bytes, meta: tuple[str, ...] = (), body: bytes = b"") -> None:
         self._socket.sendall(encode(kind, meta, body))
 
+    def send_raw(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def receive_raw(self, at_most: int) -> bytes:
+        """What one read brings."""
+        return self._socket.recv(at_most)
+
     def is_closed_by_the_other_side(self) -> bool:
         """Wait for the end; false if something else comes."""
         try:

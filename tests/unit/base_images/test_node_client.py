@@ -43,7 +43,7 @@ def test_a_frame_in_small_pieces_is_one_event(cell: Cell) -> None:
     cell.client.become("echo", {})
     event = encode(b"I", ("id-1", "1", "", "", "", "", ""), b'"whole"')
     for byte in event:
-        cell.client.peer._socket.send(bytes([byte]))
+        cell.client.peer.send_raw(bytes([byte]))
     assert cell.client.peer.expect(b"R").body == b'"whole"'
 
 

@@ -119,7 +119,7 @@ def test_the_answer_and_the_readiness_for_the_next_event_come_in_one_write(pytho
     python_cell.become("app.handler", ECHO)
     python_cell.client.event(7)
     expected = frames.encode(b"R", (b"id-1",), b"7") + frames.NEXT_FRAME
-    assert python_cell.client.peer._socket.recv(1000) == expected
+    assert python_cell.client.peer.receive_raw(1000) == expected
 
 
 def test_six_megabytes_pass_both_ways(python_cell: Cell) -> None:
