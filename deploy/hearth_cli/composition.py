@@ -1,29 +1,238 @@
-"""The composition root: the one place that names concrete classes and joins them into a running Hearth."""
+"""The composition root: the one place that names concrete classes and joins them into a running Hearth.
+
+The order is the order of trust: the store first, then the functions it knows, then the scheduler, which adopts or
+removes the containers of the run before, then what takes events, and the one port last. It is left in reverse.
+"""
 
 import asyncio
-import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import assert_never
 
-from aiohttp import web
+import structlog
 
+from hearth.adapters.redis_store import RedisFunctionStore, RedisMappingStore, connect
 from hearth.config import Settings
+from hearth.logs import FunctionLogs
+from hearth.packages import CodePackages
+from hearth.registry import Change, Configured, Forgotten, Limited, Registry
+from hearth_cli import images, own_redis, sweep
 from hearth_cli.console import Failure
+from hearth_cli.locations import DataDir, data_dir
+from hearth_gateway.adapters.redis_list import RedisQueues
+from hearth_gateway.core.endpoint import Endpoint
+from hearth_gateway.lambda_api.api import LambdaApi
+from hearth_gateway.lambda_api.control_plane import control_plane
+from hearth_gateway.lambda_api.event_source_mappings import EventSourceMappings, Place
+from hearth_gateway.server import GatewayServer, Services
+from hearth_gateway.sources.functions import RegistryFunctions
+from hearth_gateway.sources.ports import Surroundings as SourceSurroundings
+from hearth_gateway.sources.ports import SystemClock
+from hearth_gateway.sources.supervisor import EventSources
+from hearth_scheduler.adapters.docker_containers import DockerContainers
+from hearth_scheduler.adapters.docker_template import Template
+from hearth_scheduler.adapters.host_abilities import LimitsChoice, SlotsChoice, choose_limits, choose_slots
+from hearth_scheduler.core.fleet import Fleet, Policy
+from hearth_scheduler.engine import Engine
+from hearth_scheduler.environments import Environments, Surroundings
+from hearth_scheduler.reporter import Reporter
+
+DRAIN_S = 20.0
+"""How long a shutdown lets queue batches in flight finish; what still runs then is delivered again."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What was found out about this machine at the start."""
+
+    init: Path
+    images: dict[str, str]
+    slots: SlotsChoice
+    limits: LimitsChoice
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then let what is in flight finish. Raises what keeps Hearth from running."""
-    health = {"status": "ok", "instance": settings.instance, "functions": 0, "environments": {}}
-
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        if request.path == "/health":
-            return web.Response(text=json.dumps(health), content_type="application/json")
-        return web.Response(status=404)
-
-    runner = web.ServerRunner(web.Server(answer))
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
+    place = data_dir(settings)
+    url = own_redis.url(settings)
+    run = uuid.uuid4().hex[:12]
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        host = await asyncio.to_thread(_inspect, settings, place)
+        log.info("host", slots=host.slots.why, limits=host.limits.why, images=sorted(host.images))
+        client = connect(url)
+        stack.push_async_callback(client.aclose)
+        functions, mappings = RedisFunctionStore(client), RedisMappingStore(client)
+        packages = CodePackages(place.root, max_total_bytes=settings.code_storage_bytes)
+        await packages.open()
+        logs = await stack.enter_async_context(FunctionLogs(place.root / "logs", settings.log_bytes_per_function))
+        registry = Registry(functions)
+        containers = _containers(settings, host)
+        stack.callback(containers.close)
+        stack.push_async_callback(containers.remove_network)
+        stack.push_async_callback(host.slots.slots.destroy)
+        engine = _engine(settings, host, containers, Reporter(logs, settings.region), codes=packages, run=run)
+        packages.ask_in_use(engine.codes_in_use)
+        registry.on_change(_follower(engine, logs))
+        await registry.load()
+        await stack.enter_async_context(engine)
+        endpoint = _endpoint(settings, host)
+        plane = await stack.enter_async_context(control_plane(endpoint, registry, packages))
+        around = SourceSurroundings(
+            engine,
+            RegistryFunctions(registry),
+            clock,
+            settings.region,
+            settings.account,
+            max_receive_count=settings.max_receive_count,
+        )
+        queues = RedisQueues(url, settings.connections, run=run, previous_run=_exchange_run(place, run))
+        await stack.enter_async_context(queues)
+        sources = await stack.enter_async_context(EventSources(mappings, queues, around, drain_s=DRAIN_S))
+        _register_mappings(plane.api, sources, registry, settings, clock=clock)
+        services = Services(
+            registry=registry,
+            scheduler=engine,
+            api=plane.api,
+            packages=packages,
+            logs=logs,
+            health=partial(_health, settings, engine, registry, host=host, durability=lambda: functions.durability),
+        )
+        await stack.enter_async_context(_server(settings, services, endpoint))
+        log.info("serving", host=settings.host, port=settings.port)
         await stop.wait()
+
+
+def _inspect(settings: Settings, place: DataDir) -> Host:
+    """Look at the engine, the images and what this process may do. Blocking."""
+    engine = sweep.engine()
+    try:
+        found = {runtime: images.runtime_image(runtime, settings.image_prefix) for runtime in images.RUNTIME_IMAGES}
+        return Host(
+            init=images.extract_init(engine, place.root, settings.image_prefix),
+            images=found,
+            slots=choose_slots(place.root, settings.cold_start_mode, engine.info()),
+            limits=choose_limits(),
+        )
+    finally:
+        engine.close()
+
+
+def _containers(settings: Settings, host: Host) -> DockerContainers:
+    template = Template(settings.instance, host.init, host.slots.bind_mode)
+    return DockerContainers(template, network=settings.function_network, parallel_starts=settings.parallel_starts)
+
+
+def _engine(
+    settings: Settings,
+    host: Host,
+    containers: DockerContainers,
+    reporter: Reporter,
+    *,
+    codes: CodePackages,
+    run: str,
+) -> Engine:
+    policy = Policy(
+        account_concurrency=settings.account_concurrency,
+        memory_budget_mib=settings.memory_budget_mib,
+        idle_timeout_s=settings.idle_timeout_s,
+        init_timeout_s=settings.init_timeout_s,
+        start_timeout_s=settings.start_timeout_s,
+        parallel_starts=settings.parallel_starts,
+        stem_cells_max=settings.stem_cells_max,
+    )
+    stems = {runtime: count for runtime, count in settings.stem_cells.items() if runtime in host.images}
+    fleet = Fleet(policy, stems, lambda: uuid.uuid4().hex)
+    around = Surroundings(settings.region, epoch=run, images=host.images)
+    environments = Environments(containers, host.slots.slots, host.limits.limits, reporter=reporter, around=around)
+    return Engine(fleet, environments, reporter, codes)
+
+
+def _follower(engine: Engine, logs: FunctionLogs) -> Callable[[Change], None]:
+    """Tells the scheduler of every change of a function."""
+
+    def follow(change: Change) -> None:
+        match change:
+            case Configured():
+                engine.configure(change.version)
+            case Limited():
+                engine.limit(change.name, change.reserved)
+            case Forgotten():
+                engine.forget(change.name)
+                logs.remove(change.name)
+            case _:
+                assert_never(change)
+
+    return follow
+
+
+def _endpoint(settings: Settings, host: Host) -> Endpoint:
+    return Endpoint(
+        settings.region,
+        settings.account,
+        settings.port,
+        runtimes=tuple(sorted(host.images)),
+        account_concurrency=settings.account_concurrency,
+        unreserved_minimum=settings.unreserved_minimum,
+        code_storage_bytes=settings.code_storage_bytes,
+    )
+
+
+def _exchange_run(place: DataDir, run: str) -> str | None:
+    """Note this run's name and give the one before it, which is dead: this process holds the lock of the directory."""
+    file = place.root / "last-run"
+    previous = file.read_text(encoding="ascii").strip() if file.exists() else None
+    fresh = file.with_suffix(".new")
+    fresh.write_text(run, encoding="ascii")
+    fresh.replace(file)
+    return previous
+
+
+def _register_mappings(
+    api: LambdaApi, sources: EventSources, registry: Registry, settings: Settings, *, clock: SystemClock
+) -> None:
+    where = Place(settings.region, settings.account, settings.connections)
+    EventSourceMappings(sources, registry, where, now_ms=clock.now_ms).register(api)
+
+
+@asynccontextmanager
+async def _server(settings: Settings, services: Services, endpoint: Endpoint) -> AsyncIterator[None]:
+    server = GatewayServer(services, endpoint, host=settings.host, port=settings.port)
+    try:
+        await server.__aenter__()
     except OSError as error:
         raise Failure(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+    try:
+        yield
     finally:
-        await runner.cleanup()
+        await server.__aexit__()
+
+
+def _health(
+    settings: Settings, engine: Engine, registry: Registry, *, host: Host, durability: Callable[[], str]
+) -> dict[str, object]:
+    """What `/health` says. All of it is observed at this moment; none of it is a remembered state."""
+    phases: dict[str, int] = {}
+    for environment in engine.fleet.environments.values():
+        phases[environment.phase.value] = phases.get(environment.phase.value, 0) + 1
+    memory = engine.fleet.memory
+    return {
+        "status": "ok",
+        "instance": settings.instance,
+        "functions": len(registry),
+        "durability": durability(),
+        "in_flight": engine.fleet.caps.in_flight,
+        "environments": phases,
+        "stem_cells": {name: ready for name, (ready, _) in engine.fleet.stock.counts().items()},
+        "memory_mib": {"used": memory.used_mib, "budget": memory.budget_mib},
+        "counters": dict(engine.counters),
+        "last_error": engine.last_error,
+        "cold_starts_by": host.slots.why,
+        "limits_by": host.limits.why,
+    }
