@@ -1,0 +1,140 @@
+"""Function URLs: plain HTTP in front of a function.
+
+A URL is addressed by host name, as on AWS, or by path, which is Hearth's own way for hosts without wildcard names.
+"""
+
+import time
+from os import urandom
+from typing import assert_never
+
+import orjson
+import structlog
+
+from hearth.core.errors import AccessDenied, HearthError, RequestTooLarge, ResourceNotFound
+from hearth.core.invocation import (
+    MAX_REQUEST_BYTES,
+    FunctionFailed,
+    Invocation,
+    Outcome,
+    PlatformFailed,
+    Succeeded,
+    Throttled,
+)
+from hearth.core.records import FunctionRecord, UrlConfig
+from hearth.ports import Scheduler
+from hearth.registry import Registry
+from hearth_gateway.core import cors
+from hearth_gateway.core.error_rendering import render
+from hearth_gateway.core.http_event import Arrival, HttpRequest, http_event
+from hearth_gateway.core.http_response import (
+    JSON_TYPE,
+    BadFunctionResponse,
+    HttpResponse,
+    bad_gateway,
+    http_response,
+)
+from hearth_gateway.core.invoke_request import server_timing
+from hearth_gateway.core.tracing import TRACE_BYTES, trace_header
+from hearth_gateway.invoke import outcome_error
+
+_FORBIDDEN = (
+    "Forbidden. For troubleshooting Function URL authorization issues, see: "
+    "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
+)
+
+
+class FunctionUrls:
+    """Answers requests to function URLs."""
+
+    def __init__(self, registry: Registry, scheduler: Scheduler, port: int) -> None:
+        self._registry = registry
+        self._scheduler = scheduler
+        self._port = port
+
+    def by_host(self, url_id: str) -> FunctionRecord:
+        """The function behind a host name. One that is nobody's is forbidden, as on AWS: it must not tell whether a
+        function exists."""
+        record = self._registry.find_by_url(url_id)
+        if record is None:
+            raise AccessDenied(_FORBIDDEN)
+        return record
+
+    def by_name(self, name: str) -> FunctionRecord:
+        """The function behind `/fn/<name>`. This way is ours, and whoever knows it is told what is missing."""
+        record = self._registry.find(name)
+        if record is None:
+            raise ResourceNotFound(f"Function not found: {name}")
+        if record.url is None:
+            raise ResourceNotFound(f"Function {name} has no URL. CreateFunctionUrlConfig gives it one.")
+        return record
+
+    async def respond(self, record: FunctionRecord, request: HttpRequest, request_id: str) -> HttpResponse:
+        """Run the function behind a URL and make its answer a response; errors are responses too, for a browser
+        shows a page nothing that lacks the cross-origin headers."""
+        url = record.url
+        if url is None:
+            raise AccessDenied(_FORBIDDEN)
+        if url.cors is not None and cors.is_preflight(request):
+            return cors.preflight(url.cors, request)
+        try:
+            response = await self._run(record, url, request, request_id=request_id)
+        except HearthError as error:
+            response = _error_response(error)
+        return response if url.cors is None else cors.with_cors(url.cors, request, response)
+
+    async def _run(
+        self, record: FunctionRecord, url: UrlConfig, request: HttpRequest, *, request_id: str
+    ) -> HttpResponse:
+        arrived_at, now_s = time.monotonic(), time.time()
+        trace_id = trace_header(request.header("x-amzn-trace-id"), urandom(TRACE_BYTES), int(now_s))
+        arrival = Arrival(url.url_id, request_id, trace_id, int(now_s * 1000), self._port)
+        payload = orjson.dumps(http_event(request, arrival))
+        if len(payload) > MAX_REQUEST_BYTES:
+            raise RequestTooLarge(
+                f"Request must be smaller than {MAX_REQUEST_BYTES} bytes for the InvokeFunction operation"
+            )
+        invocation = Invocation(
+            request_id=request_id,
+            function=record.version(),
+            payload=payload,
+            arrived_at=arrived_at,
+            invoked_arn=record.arn,
+            trace_id=trace_id,
+        )
+        return _response(invocation, await self._scheduler.invoke(invocation))
+
+
+def _response(invocation: Invocation, outcome: Outcome) -> HttpResponse:
+    match outcome:
+        case Succeeded(payload, ledger):
+            response = _described(invocation, payload)
+        case FunctionFailed(_, _, ledger):
+            response = bad_gateway()
+        case Throttled():
+            raise outcome_error(outcome)
+        case PlatformFailed(_, _, ledger):
+            response = HttpResponse(
+                500, (JSON_TYPE, ("x-amzn-ErrorType", "ServiceException")), b"Internal Server Error"
+            )
+        case _:
+            assert_never(outcome)
+    added = (("X-Amzn-Trace-Id", invocation.trace_id), ("Server-Timing", server_timing(ledger)))
+    return HttpResponse(response.status, response.headers + added, response.body)
+
+
+def _described(invocation: Invocation, payload: bytes) -> HttpResponse:
+    try:
+        return http_response(orjson.loads(payload), payload)
+    except (BadFunctionResponse, orjson.JSONDecodeError) as error:
+        structlog.get_logger().warning(
+            "function returned no HTTP response",
+            function=invocation.function.name,
+            request_id=invocation.request_id,
+            error=str(error),
+        )
+        return bad_gateway()
+
+
+def _error_response(error: HearthError) -> HttpResponse:
+    rendered = render(error)
+    return HttpResponse(rendered.status, tuple(rendered.headers.items()), orjson.dumps(rendered.body))

@@ -1,0 +1,132 @@
+"""The Invoke operation: the hot path.
+
+Rule 1: between the body and the scheduler nothing waits: a look into the registry, a check of the payload, and off.
+Rule 2: what most requests do not have (a qualifier, a client context, an ARN for a name) costs most requests nothing.
+Source: "Invoke" in the AWS Lambda API reference.
+"""
+
+import time
+from base64 import b64encode
+from collections.abc import Mapping
+from os import urandom
+from typing import assert_never
+from urllib.parse import parse_qs, unquote
+
+import orjson
+
+from hearth.core.errors import HearthError, InvalidParameterValue, InvalidRequestContent, ServiceError, TooManyRequests
+from hearth.core.function import LATEST, FunctionVersion
+from hearth.core.invocation import FunctionFailed, Invocation, Outcome, PlatformFailed, Succeeded, Throttled
+from hearth.core.log_lines import LOG_TAIL_BYTES
+from hearth.core.records import FunctionRecord
+from hearth.ports import Scheduler
+from hearth.registry import Registry
+from hearth_gateway.core import invoke_request, names
+from hearth_gateway.core.endpoint import Endpoint
+from hearth_gateway.core.invoke_request import InvocationType
+from hearth_gateway.core.names import FunctionReference
+from hearth_gateway.core.operations import ApiResponse
+from hearth_gateway.core.tracing import TRACE_BYTES, trace_header
+
+
+class Invoker:
+    """Answers Invoke."""
+
+    def __init__(self, registry: Registry, scheduler: Scheduler, endpoint: Endpoint) -> None:
+        self._registry = registry
+        self._scheduler = scheduler
+        self._endpoint = endpoint
+
+    async def invoke(
+        self, label: str, query: str, headers: Mapping[str, str], *, body: bytes, request_id: str
+    ) -> ApiResponse:
+        """Run a function once and wait for its answer. `label` and `query` are raw; raises HearthError."""
+        arrived_at = time.monotonic()
+        kind = invoke_request.invocation_type(headers.get("X-Amz-Invocation-Type", ""))
+        function, invoked_arn = self._find(label, query)
+        context = headers.get("X-Amz-Client-Context")
+        invocation = Invocation(
+            request_id=request_id,
+            function=function,
+            payload=checked_payload(body),
+            arrived_at=arrived_at,
+            invoked_arn=invoked_arn,
+            trace_id=trace_header(headers.get("X-Amzn-Trace-Id", ""), urandom(TRACE_BYTES), int(time.time())),
+            client_context=invoke_request.client_context(context) if context else "",
+            wants_log_tail=invoke_request.wants_log_tail(headers.get("X-Amz-Log-Type", "")),
+        )
+        if "X-Amz-Tenant-Id" in headers:
+            raise InvalidParameterValue("The function does not support tenant isolation, so it takes no tenant id.")
+        if kind is InvocationType.DRY_RUN:
+            return ApiResponse(204)
+        return answer(invocation, await self._scheduler.invoke(invocation))
+
+    def _find(self, label: str, query: str) -> tuple[FunctionVersion, str]:
+        """What runs, and its ARN as addressed."""
+        if not query:
+            record = self._registry.find(label)
+            if record is not None:  # addressed by its bare name, as nearly always
+                return record.version(), record.arn
+        reference = self._reference(label, query)
+        record = self._registry.find(reference.name)
+        if record is None or reference.qualifier not in (None, LATEST):
+            raise names.function_not_found(reference, self._endpoint.region, self._endpoint.account)
+        return record.version(), self._arn(record, reference)
+
+    def _reference(self, label: str, query: str) -> FunctionReference:
+        reference = names.parse_function_name(unquote(label), self._endpoint.region, self._endpoint.account)
+        qualifiers = parse_qs(query).get("Qualifier") if query else None
+        return names.qualified(reference, qualifiers[0] if qualifiers else None)
+
+    def _arn(self, record: FunctionRecord, reference: FunctionReference) -> str:
+        return record.arn if reference.qualifier is None else f"{record.arn}:{reference.qualifier}"
+
+
+def checked_payload(body: bytes) -> bytes:
+    """The event, unchanged, if it is JSON in UTF-8. An empty body is an empty object."""
+    if not body:
+        return b"{}"
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestContent(
+            f"Could not parse request body into json: Could not parse payload into json: {error}"
+        ) from error
+    return body
+
+
+def answer(invocation: Invocation, outcome: Outcome) -> ApiResponse:
+    """What the caller gets for an outcome. Raises HearthError for those that are not the function's."""
+    match outcome:
+        case Succeeded(payload, ledger, log_tail):
+            headers = _headers(invocation, invoke_request.server_timing(ledger))
+        case FunctionFailed(_, payload, ledger, log_tail):
+            headers = _headers(invocation, invoke_request.server_timing(ledger))
+            headers["X-Amz-Function-Error"] = "Unhandled"
+        case Throttled() | PlatformFailed():
+            raise outcome_error(outcome)
+        case _:
+            assert_never(outcome)
+    if invocation.wants_log_tail:
+        headers["X-Amz-Log-Result"] = b64encode(log_tail[-LOG_TAIL_BYTES:]).decode()
+    return ApiResponse(200, payload, headers)
+
+
+def outcome_error(outcome: Throttled | PlatformFailed) -> HearthError:
+    """An outcome that is not the function's, as an error."""
+    match outcome:
+        case Throttled(reason, retry_after_s):
+            return TooManyRequests(reason.value, retry_after_s)
+        case PlatformFailed(reason):
+            return ServiceError(reason)
+        case _:
+            assert_never(outcome)
+
+
+def _headers(invocation: Invocation, timing: str) -> dict[str, str]:
+    return {
+        "Content-Type": "application/json",
+        "X-Amz-Executed-Version": invocation.function.version,
+        "X-Amzn-Trace-Id": invocation.trace_id,
+        "Server-Timing": timing,
+    }
