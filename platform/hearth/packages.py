@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hearth import unpack
 from hearth.core import package_rules as rules
-from hearth.core.errors import AccessDenied, CodeStorageExceeded, ResourceNotFound
+from hearth.core.errors import AccessDenied, CodeStorageExceeded, ResourceNotFound, ServiceError
 from hearth.core.records import Package
 
 PACKAGE = "package.zip"
@@ -99,9 +99,11 @@ class CodePackages:
         async with self._lock:
             needed = {*referenced(), *self._pins, *self._in_use()}
             garbage = [sha256 for sha256 in self._sizes if sha256 not in needed]
-            trash = [await asyncio.to_thread(_discard, self._root / sha256) for sha256 in garbage]
+            trash = []
             for sha256 in garbage:
+                # In this order: cut off in between, an upload of it writes it again instead of trusting what goes.
                 del self._sizes[sha256]
+                trash.append(await asyncio.to_thread(_discard, self._root / sha256))
         for path in trash:
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
         return len(garbage)
@@ -137,7 +139,10 @@ class CodePackages:
                 return
             if self.total_bytes + package.size > self._max_total_bytes:
                 raise CodeStorageExceeded("Code storage limit exceeded.")
-            await asyncio.to_thread(_write_package, self._root, package.sha256, content)
+            try:
+                await asyncio.to_thread(_write_package, self._root, package.sha256, content)
+            except OSError as error:
+                raise ServiceError(f"The package could not be stored: {error.strerror}.") from error
             self._sizes[package.sha256] = package.size
 
 
@@ -182,11 +187,10 @@ def _write_package(root: Path, sha256: str, content: bytes) -> None:
         unfinished.chmod(0o755)
         _write_durably(unfinished / PACKAGE, content)
         _sync_directory(unfinished)
-        unfinished.rename(root / sha256)
-    except BaseException:
+        _appear(unfinished, root / sha256)
+        _sync_directory(root)
+    finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    _sync_directory(root)
 
 
 def _unpack(home: Path) -> None:
@@ -200,12 +204,12 @@ def _unpack(home: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _appear(unfinished: Path, tree: Path) -> None:
-    """Give the tree its name, unless another function's upload of the same package was faster."""
+def _appear(unfinished: Path, place: Path) -> None:
+    """Give a directory its name, unless the same content got there first."""
     try:
-        unfinished.rename(tree)
+        unfinished.rename(place)
     except OSError:
-        if not tree.is_dir():
+        if not place.is_dir():
             raise
 
 

@@ -21,6 +21,9 @@ from hearth.core.errors import ServiceError
 FUNCTIONS_KEY = "hearth:functions"
 MAPPINGS_KEY = "hearth:mappings"
 
+MAX_CONNECTIONS = 64
+"""Writes at once; each holds its connection until the server's disk has it, up to a second."""
+
 CALL_TIMEOUT_S = 5.0
 FSYNC_TIMEOUT_MS = 3_000
 """Less than the call's own deadline, so that the server's answer is heard."""
@@ -28,14 +31,17 @@ FSYNC_TIMEOUT_MS = 3_000
 
 def connect(url: str, *, retries: int = 5) -> "redis.asyncio.Redis":
     """A client for the stores: bounded waits, and a few retries that bridge a restart of the server."""
-    return redis.asyncio.Redis.from_url(
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=CALL_TIMEOUT_S,
         socket_timeout=CALL_TIMEOUT_S,
         socket_connect_timeout=CALL_TIMEOUT_S,
         health_check_interval=30,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=retries),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 class _RedisHash:

@@ -1,6 +1,8 @@
 """Packages on disk: what is refused, what is unpacked how, what is collected, who may download."""
 
+import asyncio
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -13,7 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hearth import unpack
-from hearth.core.errors import AccessDenied, CodeStorageExceeded, HearthError, InvalidParameterValue, ResourceNotFound
+from hearth.core.errors import (
+    AccessDenied,
+    CodeStorageExceeded,
+    HearthError,
+    InvalidParameterValue,
+    ResourceNotFound,
+    ServiceError,
+)
 from hearth.core.package_rules import MAX_ENTRIES, MAX_UNZIPPED_BYTES
 from hearth.packages import LINK_PATH, PACKAGE, CodePackages
 
@@ -204,6 +213,44 @@ async def test_a_collected_package_can_come_back(packages: CodePackages) -> None
     await packages.collect(lambda: [])
     tree = await deployed(packages, content)
     assert (tree / "a").read_bytes() == b"x"
+
+
+async def test_a_collection_that_is_cut_off_loses_nothing(
+    packages: CodePackages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = zipped({"a": b"x"})
+    await deployed(packages, content)
+    monkeypatch.setattr("hearth.packages._discard", cut_off)
+    with pytest.raises(asyncio.CancelledError):
+        await packages.collect(lambda: [])
+    tree = await deployed(packages, content)
+    assert (tree / "a").read_bytes() == b"x"
+
+
+def cut_off(home: Path) -> Path:
+    raise asyncio.CancelledError
+
+
+async def test_a_full_disk_is_the_platforms_fault_and_leaves_nothing(
+    packages: CodePackages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ServiceError, match="No space left on device"):
+        async with packages.added(zipped({"a": b"x"})):
+            pytest.fail("accepted")
+    assert left_behind(tmp_path) == []
+    assert packages.total_bytes == 0
+
+
+async def test_two_functions_may_unpack_one_package_at_once(packages: CodePackages) -> None:
+    async with packages.added(zipped({"a": b"x"})) as package:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            for number in range(4):
+                group.create_task(packages.unpack(package.sha256), name=f"unpack {number}")
+        assert packages.tree(package.sha256)
 
 
 async def test_a_restart_sweeps_what_a_crash_left_and_keeps_the_rest(packages: CodePackages, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from hearth.core.errors import (
     ValidationError,
 )
 from hearth.registry import Configured, Forgotten
+from hearth_gateway.lambda_api.api import Answer, Parameters
 
 FUNCTIONS = "/2015-03-31/functions"
 
@@ -232,6 +233,16 @@ async def test_garbage_in_the_body_is_a_clear_error(api: Harness) -> None:
 async def test_an_operation_without_a_handler_is_answered_by_name(api: Harness) -> None:
     with pytest.raises(UnknownOperation, match="ListLayers is not available"):
         await api.raw("GET", "/2018-10-31/layers")
+
+
+async def test_an_operation_has_one_handler(api: Harness) -> None:
+    async def handler(parameters: Parameters) -> Answer:
+        return 200, {"Layers": [parameters.get("MaxItems")]}
+
+    api.plane.api.register("ListLayers", handler)
+    assert (await api.raw("GET", "/2018-10-31/layers?MaxItems=7")).body == b'{"Layers":[7]}'
+    with pytest.raises(ValueError, match="has a handler already"):
+        api.plane.api.register("ListLayers", handler)
 
 
 async def test_answers_are_json_and_empty_ones_are_empty(api: Harness) -> None:
