@@ -49,10 +49,10 @@ class Environment:
 
     def __init__(self, engine: docker.DockerClient, image: str, init: Path, folder: Path) -> None:
         self._engine, self._image, self._init = engine, image, init
-        self.task, self.opt, self._tmp, self._sockets = (folder / name for name in ("task", "opt", "tmp", "sockets"))
-        for path in (self.task / "lib", self.opt / "lib", self._tmp, self._sockets):
+        self.task, self.opt, self.tmp, self._sockets = (folder / name for name in ("task", "opt", "tmp", "sockets"))
+        for path in (self.task / "lib", self.opt / "lib", self.tmp, self._sockets):
             path.mkdir(parents=True)
-        self._tmp.chmod(0o1777)
+        self.tmp.chmod(0o1777)
         self.listener = Listener(self._sockets)
         self.container: Container | None = None
         self._waiting: dict[str, Peer] = {}
@@ -78,7 +78,7 @@ class Environment:
                 f"{self._sockets}:/run/hearth:ro",
                 f"{self.task}:/var/task:ro",
                 f"{self.opt}:/opt:ro",
-                f"{self._tmp}:/tmp",
+                f"{self.tmp}:/tmp",
             ],
             environment={
                 "HEARTH_SOCKET": "/run/hearth/environment.sock",

@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import queue
+import select
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -32,7 +33,9 @@ import os, sys
 def handler(event, context):
     match event.get("do"):
         case "print": print("said by " + context.aws_request_id)
-        case "print much": print("x" * 2_000_000)
+        case "print much":
+            print("x" * 2_000_000)
+            with open("/tmp/printed", "w") as pipe: pipe.write("all")
         case "fail": raise ValueError("no luck")
         case "exit": sys.exit(3)
         case "kill": os.kill(os.getpid(), 9)
@@ -50,7 +53,10 @@ const { execFileSync } = require("child_process");
 exports.handler = async (event, context) => {
     switch (event.do) {
         case "print": console.log("said by " + context.awsRequestId); break;
-        case "print much": process.stdout.write("x".repeat(2_000_000)); break;
+        case "print much": 
+            process.stdout.write("x".repeat(2_000_000));
+            fs.writeFileSync("/tmp/printed", "all");
+            break;
         case "fail": throw new RangeError("no luck");
         case "exit": process.exit(3);
         case "kill": process.kill(process.pid, "SIGKILL"); break;
@@ -226,12 +232,17 @@ def test_a_function_does_not_block_on_its_output_while_no_scheduler_is_there(
     link, client = environment.init(), environment.client()
     environment.write(FUNCTION[runtime])
     client.become("app.handler", ENVIRONMENT)
+    printed = environment.tmp / "printed"
+    os.mkfifo(printed)
+    printed.chmod(0o666)
+    told = os.open(printed, os.O_RDONLY | os.O_NONBLOCK)
     client.event({"do": "print much"})
     environment.listener.close()
     link.peer.close()
     client.peer.close()
+    assert select.select([told], [], [], PATIENCE_S)[0]
+    os.close(told)
     environment.listener.open()
-    # Only now may the init be let in: reconnected, it would leave the pipe to us.
     client = environment.client()
     assert client.hello() == "ready"
     assert client.peer.expect(b"R").meta == ("id-1",)
