@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 import uvloop
 from aiohttp import web
-
 from tests.bench.load import ROOT, Target
 
 

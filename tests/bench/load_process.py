@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import httptools
 import uvloop
-
 from tests.bench.figures import percentile
 from tests.bench.load import Latency, Load, LoadResult, Target
 
