@@ -185,6 +185,46 @@ def test_a_large_blob_is_decoded_whole() -> None:
     assert read("UpdateFunctionCode", body)["ZipFile"] == content
 
 
+LARGE = bytes(range(256)) * 1_024
+LARGE_TEXT = base64.b64encode(LARGE)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"FunctionName":"f","Code":{"ZipFile":"%s"},"Timeout":5}',
+        b'{"Timeout":5, "Code" : { "ZipFile" :\n "%s" } }',
+        b'{"Description":"a \\"ZipFile\\": \\"x\\"","Code":{"ZipFile":"%s"},"Timeout":5}',
+        b'{"Environment":{"Variables":{"ZipFile":"small"}},"Code":{"ZipFile":"%s"},"Timeout":5}',
+        b'{"Timeout":5,"Code":{"S3Key":"ZipFile","ZipFile":"%s"}}',
+    ],
+    ids=str,
+)
+def test_a_large_package_is_found_wherever_it_stands(body: bytes) -> None:
+    found = read("CreateFunction", body % LARGE_TEXT)
+    assert found["Code"]["ZipFile"] == LARGE
+    assert found["Timeout"] == 5
+
+
+def test_a_large_value_that_is_no_package_stays_what_it_is() -> None:
+    body = b'{"Environment":{"Variables":{"ZipFile":"%s"}},"Code":{"ZipFile":"YQ=="}}' % LARGE_TEXT
+    found = read("CreateFunction", body)
+    assert found["Environment"]["Variables"]["ZipFile"] == LARGE_TEXT.decode()
+    assert found["Code"]["ZipFile"] == b"a"
+
+
+def test_a_large_package_with_escaped_slashes_is_read_all_the_same() -> None:
+    content = b"\xff" * len(LARGE)
+    body = b'{"ZipFile":"%s"}' % base64.b64encode(content).replace(b"/", b"\\/")
+    assert read("UpdateFunctionCode", body)["ZipFile"] == content
+
+
+@pytest.mark.parametrize("body", [b'{"ZipFile":"%s', b'{"ZipFile":"%s"', b'{"ZipFile":"%s"}x', b'{"ZipFile":"%s!"}'])
+def test_a_large_body_that_is_damaged_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequestContent, match="Could not parse request body into json"):
+        read("UpdateFunctionCode", body % LARGE_TEXT)
+
+
 @pytest.mark.parametrize("text", ["x", "====", "a b=", "YQ==YQ=="])
 def test_text_that_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequestContent, match="not base64"):
