@@ -30,6 +30,9 @@ LIVENESS_TTL_MS = 10_000
 """An owner that has not beaten for this long is dead, and what it holds is taken over."""
 COMMAND_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
+# Every call has its deadline around it, here. The client's own would go through asyncio.wait_for, which in Python 3.11
+# swallows a cancellation that arrives as the write completes: a source that cannot be stopped.
+NO_SOCKET_TIMEOUT = None
 TAKE_GRACE_S = 5.0
 """How long after its time a blocking take is given up: the server is gone or hangs."""
 MAX_CONNECTIONS = 8
@@ -156,7 +159,7 @@ class RedisConnection:
             url,
             max_connections=MAX_CONNECTIONS,
             timeout=COMMAND_TIMEOUT_S,
-            socket_timeout=COMMAND_TIMEOUT_S,
+            socket_timeout=NO_SOCKET_TIMEOUT,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )
@@ -171,7 +174,7 @@ class RedisConnection:
         pool = ConnectionPool.from_url(
             self._url,
             max_connections=1,
-            socket_timeout=None,
+            socket_timeout=NO_SOCKET_TIMEOUT,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )

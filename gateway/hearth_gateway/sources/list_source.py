@@ -113,6 +113,7 @@ class ListSource:
                 self._hear_of(due)
                 await self._hold_session()
             except QueueUnavailable as error:
+                heed_cancellation()
                 self._complain(NO_LIST, str(error))
                 await self._sleep(doubling(failures, 100, 30_000) / 1000)
                 failures += 1
@@ -379,6 +380,17 @@ class ListSource:
         structlog.get_logger().warning(
             "event source in trouble", mapping=self._mapping.uuid, source=self._mapping.source_arn, reason=reason
         )
+
+
+def heed_cancellation() -> None:
+    """Go on being cancelled after an error was caught.
+
+    Until Python 3.13 a TaskGroup whose child fails while its parent is being cancelled raises the child's error
+    only: whoever catches it would otherwise swallow the cancellation.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first(group: BaseExceptionGroup[QueueUnavailable]) -> QueueUnavailable:
