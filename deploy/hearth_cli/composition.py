@@ -5,6 +5,7 @@ removes the containers of the run before, then what takes events, and the one po
 """
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,6 +37,7 @@ from hearth_gateway.sources.supervisor import EventSources
 from hearth_scheduler.adapters.docker_containers import DockerContainers
 from hearth_scheduler.adapters.docker_template import Template
 from hearth_scheduler.adapters.host_abilities import LimitsChoice, SlotsChoice, choose_limits, choose_slots
+from hearth_scheduler.adapters.processors import Processors
 from hearth_scheduler.core.fleet import Fleet, Policy
 from hearth_scheduler.engine import Engine
 from hearth_scheduler.environments import Environments, Surroundings
@@ -146,12 +148,13 @@ def _engine(
         start_timeout_s=settings.start_timeout_s,
         parallel_starts=settings.parallel_starts,
         stem_cells_max=settings.stem_cells_max,
+        processors=os.cpu_count() or 1,
     )
     stems = {runtime: count for runtime, count in settings.stem_cells.items() if runtime in host.images}
     fleet = Fleet(policy, stems, lambda: uuid.uuid4().hex)
     around = Surroundings(settings.region, epoch=run, images=host.images)
     environments = Environments(containers, host.slots.slots, host.limits.limits, reporter=reporter, around=around)
-    return Engine(fleet, environments, reporter, codes)
+    return Engine(fleet, environments, reporter, codes, host_is_busy=Processors().are_busy)
 
 
 def _follower(engine: Engine, logs: FunctionLogs) -> Callable[[Change], None]:

@@ -17,6 +17,7 @@ from typing import assert_never
 
 import structlog
 
+from hearth.core.errors import ServiceError
 from hearth.core.function import FunctionName, FunctionVersion
 from hearth.core.invocation import Invocation, Outcome, PlatformFailed, Throttled
 from hearth.ports import CodeTrees
@@ -38,10 +39,16 @@ from hearth_scheduler.core.fleet import Fleet
 from hearth_scheduler.environments import Environments
 from hearth_scheduler.member import Member
 from hearth_scheduler.reporter import Reporter
+from hearth_scheduler.tasks import Tasks
 
+CLOSING = "Hearth is shutting down"
 SWEEP_S = 10.0
+OBSERVE_S = 0.5
 CLOSE_S = 30.0
 """How long a shutdown waits for containers to be removed before it leaves them to the next start's sweep."""
+
+MEND_S = 1.0
+"""When to look again after a tick that failed."""
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +63,7 @@ class Engine:
         reporter: Reporter,
         codes: CodeTrees,
         *,
+        host_is_busy: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.fleet = fleet
@@ -64,30 +72,38 @@ class Engine:
         self._environments = environments
         self._reporter = reporter
         self._codes = codes
+        self._host_is_busy = host_is_busy
         self._clock = clock
         self._calls: dict[str, Call] = {}
         self._grants: dict[str, asyncio.Future[None]] = {}
         self._reservation_ids = itertools.count()
-        self._tasks: asyncio.TaskGroup
+        self._tasks = Tasks()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = NEVER
         self._is_closing = False
         self._emptied = asyncio.Event()
 
-    # -- life --------------------------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> "Engine":
-        self._tasks = await asyncio.TaskGroup().__aenter__()
+        await self._tasks.__aenter__()
         self._loop = asyncio.get_running_loop()
         self._environments.attach(self, self._tasks)
-        await self._environments.recover()
+        try:
+            await self._environments.recover()
+        except BaseException:
+            await self._environments.close()
+            await self._tasks.__aexit__()
+            raise
         self._perform(self.fleet.tick(self._clock()))
-        self._sweeper = self._tasks.create_task(self._sweep(), name="container-sweeper")
+        self._sweeper = self._tasks.start(self._sweep(), "container-sweeper")
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self.close()
-        await self._tasks.__aexit__(None, None, None)
+        try:
+            await self.close()
+        finally:
+            await self._tasks.__aexit__()
 
     async def close(self) -> None:
         """Answer whoever waits, remove every container, in parallel, bounded. Idempotent."""
@@ -95,6 +111,10 @@ class Engine:
             return
         self._is_closing = True
         self._sweeper.cancel()
+        self._observer.cancel()
+        for granted in self._grants.values():
+            if not granted.done():
+                granted.set_exception(ServiceError(CLOSING))
         self._perform(self.fleet.close(self._clock()))
         if self.fleet.environments:
             try:
@@ -105,21 +125,23 @@ class Engine:
             self._timer.cancel()
         await self._environments.close()
 
-    # -- the port ------------------------------------------------------------------------------------------------------
+    # -- the port --------------------------------------------------------------------------------------------------
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """See `hearth.ports.Scheduler.invoke`."""
         return await self._run(invocation, "")
 
     async def reserve(self, function: FunctionVersion) -> "PlaceHeld":
-        """See `hearth.ports.Scheduler.reserve`."""
+        """See `hearth.ports.Scheduler.reserve`. Raises ServiceError when the scheduler closes meanwhile."""
+        if self._is_closing:
+            raise ServiceError(CLOSING)
         reservation_id = f"r{next(self._reservation_ids)}"
         granted = self._loop.create_future()
         self._grants[reservation_id] = granted
         self._perform(self.fleet.reserve(reservation_id, function))
         try:
             await granted
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ServiceError):
             self._perform(self.fleet.release(reservation_id, self._clock()))
             raise
         finally:
@@ -144,9 +166,11 @@ class Engine:
 
     async def _run(self, invocation: Invocation, reservation_id: str) -> Outcome:
         if self._is_closing:
-            return PlatformFailed("Hearth is shutting down", was_started=False)
+            return PlatformFailed(CLOSING, was_started=False)
         now = self._clock()
         request_id = invocation.request_id
+        if request_id in self.fleet.requests:
+            raise ValueError(f"request {request_id} is under way already")
         effects = self.fleet.arrive(request_id, invocation.function, now, reservation_id=reservation_id)
         if isinstance(effects, Refusal):
             self.counters["throttled"] += 1
@@ -174,30 +198,53 @@ class Engine:
     async def run_reserved(self, invocation: Invocation, reservation_id: str) -> Outcome:
         return await self._run(invocation, reservation_id)
 
-    # -- effects -------------------------------------------------------------------------------------------------------
+    # -- effects ---------------------------------------------------------------------------------------------------
 
     def _perform(self, effects: Iterable[Effect]) -> None:
+        """Do what the fleet decided. A defect in one effect costs that one: the fleet counts on all the others."""
         for effect in effects:
-            match effect:
-                case Dispatch():
-                    self._dispatch(effect)
-                case Conclude():
-                    self._conclude(effect)
-                case StartStem():
-                    self.counters["container-starts"] += 1
-                    self._environments.start(effect.environment_id, effect.runtime)
-                case Specialise():
-                    self._environments.specialise(effect.environment_id, effect.function, self._codes)
-                case Stop():
-                    self._stop(effect)
-                case Grant():
-                    granted = self._grants.get(effect.reservation_id)
-                    if granted is not None and not granted.done():
-                        granted.set_result(None)
-                case _:
-                    assert_never(effect)
+            try:
+                self._do(effect)
+            except Exception:
+                self.counters["defects"] += 1
+                log.exception("an effect failed", effect=effect)
+                self._make_up_for(effect)
         if self.fleet.soonest < self._armed_for:
             self._arm()
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Dispatch():
+                self._dispatch(effect)
+            case Conclude():
+                self._conclude(effect)
+            case StartStem():
+                self._start(effect)
+            case Specialise():
+                self._environments.specialise(effect.environment_id, effect.function, self._codes)
+            case Stop():
+                self._stop(effect)
+            case Grant():
+                self._grant(effect)
+            case _:
+                assert_never(effect)
+
+    def _make_up_for(self, effect: Effect) -> None:
+        """Nobody may wait for what will not come. The next tick is at hand if even this fails."""
+        if isinstance(effect, Dispatch | Specialise | StartStem):
+            self._loop.call_soon(self._fail, effect.environment_id)
+
+    def _fail(self, environment_id: str) -> None:
+        self._perform(self.fleet.failed(environment_id, Verdict.DIED, self._clock()))
+
+    def _start(self, effect: StartStem) -> None:
+        self.counters["container-starts"] += 1
+        self._environments.start(effect.environment_id, effect.runtime)
+
+    def _grant(self, effect: Grant) -> None:
+        granted = self._grants.get(effect.reservation_id)
+        if granted is not None and not granted.done():
+            granted.set_result(None)
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -209,7 +256,12 @@ class Engine:
     def _tick(self) -> None:
         self._timer = None
         self._armed_for = NEVER
-        self._perform(self.fleet.tick(self._clock()))
+        try:
+            self._perform(self.fleet.tick(self._clock()))
+        except Exception:  # a defect; without a timer every deadline would be missed
+            self.counters["defects"] += 1
+            log.exception("a tick failed")
+            self._timer = self._loop.call_later(MEND_S, self._tick)
 
     def _dispatch(self, effect: Dispatch) -> None:
         member = self._environments.members[effect.environment_id]
@@ -230,23 +282,34 @@ class Engine:
         call = self._calls.pop(effect.request_id, None)
         if call is None:
             return
-        if call.outcome is not None:
-            # It had answered; only the end of the invocation was missing.
-            call.resolve(self._reporter.with_tail(call.outcome, call))
-            return
         member = self._environments.members.get(effect.environment_id)
-        self.counters[f"verdict-{effect.verdict.value}"] += 1
-        call.closed(self._clock())
-        oom = False
+        try:
+            outcome = self._ending(call, effect.verdict, member)
+        except Exception as error:  # a defect, but nobody may wait in vain
+            self.counters["defects"] += 1
+            log.exception("could not conclude a request", request_id=effect.request_id)
+            outcome = PlatformFailed(f"{type(error).__name__}: {error}", bool(call.dispatched_at), call.ledger)
+        call.resolve(outcome)
+        if member is not None and member.call is call:
+            member.call = None
+
+    def _ending(self, call: Call, verdict: Verdict, member: Member | None) -> Outcome:
+        """What the caller of a request that ends before its time is told."""
         if member is not None:
             member.link.drain_output()
-            oom = self._environments.was_out_of_memory(member)
+        if call.outcome is not None:
+            # It had answered; only the end of the invocation was missing.
+            if member is not None and member.call is call:
+                self._reporter.finished(member, call, call.answered_at)
+            return self._reporter.with_tail(call.outcome, call)
+        self.counters[f"verdict-{verdict.value}"] += 1
+        call.closed(self._clock())
+        oom = member is not None and self._environments.was_out_of_memory(member)
+        if member is not None:
             self._environments.sample(member, self._clock(), force=True)
             if oom and member.function is not None:  # nothing is left to read, but this much it was
                 member.peak_bytes = member.function.memory_mib * 2**20
-        call.resolve(self._reporter.concluded(call, effect.verdict, member, oom=oom, error=self.last_error))
-        if member is not None and member.call is call:
-            member.call = None
+        return self._reporter.concluded(call, verdict, member, oom=oom, error=self.last_error)
 
     def _stop(self, effect: Stop) -> None:
         self.counters[f"stop-{effect.reason.value}"] += 1
@@ -254,7 +317,7 @@ class Engine:
             log.warning("a container is hard to remove", environment=effect.environment_id)
         self._environments.stop(effect.environment_id)
 
-    # -- news of environments --------------------------------------------------------------------------------------------
+    # -- news of environments --------------------------------------------------------------------------------------
 
     def connected(self, member: Member) -> None:
         self._perform(self.fleet.connected(member.id, self._clock()))
@@ -294,7 +357,8 @@ class Engine:
     def broke(self, member: Member, verdict: Verdict, *, event_unread: bool = False) -> None:
         """The environment is of no more use: its runtime exited, its init failed, its container died."""
         effects = self.fleet.failed(member.id, verdict, self._clock(), event_unread=event_unread)
-        if event_unread:
+        if event_unread and member.call is not None:
+            member.call.dispatched_at = 0.0  # it has not begun; a Dispatch that may follow sets it anew
             member.call = None
         self._perform(effects)
 
@@ -318,7 +382,13 @@ class Engine:
     def now(self) -> float:
         return self._clock()
 
-    # -- sweeping ----------------------------------------------------------------------------------------------------------
+    # -- watching --------------------------------------------------------------------------------------------------
+
+    async def _observe(self) -> None:
+        """Tell the fleet how busy the processors are: it grows more carefully when they are the bottleneck."""
+        while True:
+            await asyncio.sleep(OBSERVE_S)
+            self.fleet.observe(host_is_busy=self._host_is_busy())
 
     async def _sweep(self) -> None:
         """Compare what Docker runs with the ledger, every few seconds, and mend the difference. Nothing that serves

@@ -7,8 +7,8 @@ Rule 1: a request takes the warmest idle environment; failing that it waits for 
 environment or one that falls idle. Choosing an environment and marking it BUSY is one step.
 Rule 2: caps are exact. Places (invocations in flight) and environments of a function never exceed its cap; an
 environment counts until its container is gone.
-Rule 3: no herd. One more environment is started only if the requests that wait would otherwise wait longer than an
-environment takes to start (Little's law with measured times), and a start is decided when it can begin.
+Rule 3: no herd. One more environment is started only if that is worth it (`core/growth.py`), and a start is decided
+when it can begin.
 Rule 4: an environment of an old revision finishes what it does and goes; it never gets another request.
 Rule 5: deadlines are data. `soonest` is a lower bound of all of them; `tick` does what is due.
 """
@@ -31,16 +31,13 @@ from hearth_scheduler.core.effects import (
     Verdict,
 )
 from hearth_scheduler.core.environment import NEVER, Environment, Phase, Signal
+from hearth_scheduler.core.growth import Host, decide
 from hearth_scheduler.core.memory import STEM_MIB, MemoryBudget
 from hearth_scheduler.core.pool import Pool, Request
 from hearth_scheduler.core.stock import Stock
 
 STUCK_S = 10.0
 """A removal that took longer is ordered anew."""
-STEM_START_S = 0.003
-"""What specialising a stem cell costs at least; below this a wait is never worth a new environment."""
-COLD_START_S = 0.3
-"""What a container start costs, as long as nothing better is known: it only delays the second start of a burst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +51,7 @@ class Policy:
     start_timeout_s: float = 30.0
     parallel_starts: int = 4
     stem_cells_max: int = 32
+    processors: int = 1
 
 
 class Fleet:
@@ -69,6 +67,7 @@ class Fleet:
         self.stock = Stock(stem_cells, ceiling=policy.stem_cells_max, parallel_starts=policy.parallel_starts)
         self.soonest = NEVER
         self.late_news = 0
+        self.host = Host(policy.processors)
         self._new_id = new_id
         self._hungry: dict[Pool, None] = {}
         self._reservations: dict[str, FunctionVersion] = {}  # waiting, in order
@@ -83,7 +82,7 @@ class Fleet:
         pool = self._pool(function)
         if pool.current.revision != function.revision:
             pool.current = function
-            pool.duration_s = pool.init_s = 0.0
+            pool.base_s = pool.init_s = 0.0
             self._retire(pool, now, effects)
             self._feed(now, effects)
         else:
@@ -139,7 +138,7 @@ class Fleet:
             pool.waiting.append(request)
             self._note(request.deadline)
             self._pump(pool, now, effects)
-            if self._wants_more(pool, now):
+            if self._missing(pool, now):
                 self._order_starts(now, effects)
             if pool.waiting and not pool.members:
                 self._give_up_without_memory(pool, now, effects)
@@ -277,6 +276,10 @@ class Fleet:
             self._stop(self.environments[environment_id], StopReason.SURPLUS, now, effects)
         return effects
 
+    def observe(self, *, host_is_busy: bool) -> None:
+        """How busy the processors are; the next decisions take it into account."""
+        self.host = Host(self.policy.processors, host_is_busy)
+
     def close(self, now: float) -> list[Effect]:
         """Stop everything: no more starts; whoever waits or runs is told."""
         self._closing = True
@@ -317,10 +320,11 @@ class Fleet:
             self._assign(pool.idle.popitem()[1], pool.waiting.popleft(), now, effects)
         if not pool.waiting:
             self._hungry.pop(pool, None)
-            pool.reconsider_at = NEVER
             return
         self._hungry[pool] = None
-        while self.stock.has_ready(pool.runtime) and self._wants_more(pool, now):
+        for _ in range(self._missing(pool, now)):
+            if not self.stock.has_ready(pool.runtime):
+                return
             if not self._make_room(pool.current.memory_mib - STEM_MIB, now, effects):
                 return
             environment = self.environments[self.stock.take(pool.runtime, now)]
@@ -334,32 +338,25 @@ class Fleet:
             self._pump(pool, now, effects)
         self._order_starts(now, effects)
 
-    def _wants_more(self, pool: Pool, now: float) -> bool:
-        """Rule 3. Requests that an initialising environment will serve do not count."""
-        lacking = len(pool.waiting) - pool.initialising
-        if self._closing or lacking <= 0 or len(pool.members) >= self.caps.cap(pool.quota):
-            return False
-        if not (pool.busy and pool.duration_s):
-            return True
-        known = pool.init_s or STEM_START_S
-        worth = max(known, STEM_START_S) if self.stock.has_ready(pool.runtime) else COLD_START_S + known
-        waited = now - pool.waiting[0].since
-        if waited >= worth or lacking * pool.duration_s / pool.busy >= worth:
-            return True
-        pool.reconsider_at = pool.waiting[0].since + worth
-        self._note(pool.reconsider_at)
-        return False
+    def _missing(self, pool: Pool, now: float) -> int:
+        """How many environments the pool should get now (rule 3), as far as its cap allows (rule 2)."""
+        room = self.caps.cap(pool.quota) - len(pool.members)
+        if self._closing or room <= 0:
+            return 0
+        growth = decide(pool.load(now), self.host, has_stem=self.stock.has_ready(pool.runtime))
+        if growth.ask_again_s is not None:
+            self._note(now + growth.ask_again_s)
+        return min(growth.count, room)
 
     def _order_starts(self, now: float, effects: list[Effect]) -> None:
         if self._closing:
             return
         demand: dict[str, int] = {}
         for pool in self._hungry:
-            if self._wants_more(pool, now):
-                room = self.caps.cap(pool.quota) - len(pool.members)
-                lacking = min(len(pool.waiting) - pool.initialising, room)
-                demand[pool.runtime] = demand.get(pool.runtime, 0) + lacking
-        for runtime in self.stock.starts(demand, now):
+            missing = self._missing(pool, now)
+            if missing:
+                demand[pool.runtime] = demand.get(pool.runtime, 0) + missing
+        for runtime in self.stock.starts(demand, now, host_is_busy=self.host.is_busy):
             if not self._make_room(STEM_MIB, now, effects):
                 return
             environment_id = self._new_id()
@@ -398,7 +395,7 @@ class Fleet:
 
     def _finish(self, environment: Environment, pool: Pool | None, now: float, effects: list[Effect]) -> None:
         if pool is not None:
-            pool.took(now - environment.since)
+            pool.took(now - environment.since, now)
         request = self.requests.get(environment.request_id or "")
         environment.request_id = None
         if environment.phase is Phase.RETIRING:
@@ -428,6 +425,7 @@ class Fleet:
         environment.move(Signal.SPECIALISED, now, now + limit)
         self._note(environment.deadline)
         pool.members[environment.id] = environment
+        pool.grown_at = now
         pool.initialising += 1
         self.memory.occupy(environment.id, pool.current.memory_mib)
 

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 
 from hearth.core.function import FunctionVersion
 from hearth_scheduler.core.caps import Quota
-from hearth_scheduler.core.environment import NEVER, Environment, Phase
+from hearth_scheduler.core.environment import Environment, Phase
+from hearth_scheduler.core.growth import Load
 
 SMOOTHING = 0.2
+CREEP_S = 10.0
+"""In this time the best measured duration may double."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,8 +29,9 @@ class Pool:
     """One function version. `idle` is ordered: the last one in is the first one out (warmest first), so that the
     cold end ages until its idle clock runs out. Changed by the fleet alone.
 
-    `duration_s` and `init_s` are smoothed measurements, 0 while unknown. `reconsider_at`: when to ask again whether
-    to start one more environment.
+    `base_s` is what an invocation takes at best (it creeps up, so that a function that has become slower is believed
+    after a while), `init_s` what an init takes on average; 0 while unknown. `grown_at`: when an environment was added
+    last.
     """
 
     quota: Quota
@@ -36,9 +40,10 @@ class Pool:
     idle: dict[str, Environment] = field(default_factory=dict)
     waiting: deque[Request] = field(default_factory=deque)
     initialising: int = 0
-    duration_s: float = 0.0
+    base_s: float = 0.0
     init_s: float = 0.0
-    reconsider_at: float = NEVER
+    measured_at: float = 0.0
+    grown_at: float = 0.0
 
     @property
     def runtime(self) -> str:
@@ -52,9 +57,23 @@ class Pool:
         function = environment.function
         return function is not None and function.revision == self.current.revision
 
-    def took(self, seconds: float) -> None:
+    def took(self, seconds: float, now: float) -> None:
         """An invocation occupied an environment for this long."""
-        self.duration_s += (seconds - self.duration_s) * (SMOOTHING if self.duration_s else 1.0)
+        crept = self.base_s * (1.0 + (now - self.measured_at) / CREEP_S)
+        self.base_s = min(seconds, crept) if self.base_s else seconds
+        self.measured_at = now
+
+    def load(self, now: float) -> Load:
+        """What the decision to grow is made from."""
+        return Load(
+            lacking=len(self.waiting) - self.initialising,
+            busy=self.busy,
+            members=len(self.members),
+            base_s=self.base_s,
+            init_s=self.init_s,
+            waited_s=now - self.waiting[0].since if self.waiting else 0.0,
+            since_growth_s=now - self.grown_at,
+        )
 
     def initialised_in(self, seconds: float) -> None:
         self.init_s += (seconds - self.init_s) * (SMOOTHING if self.init_s else 1.0)

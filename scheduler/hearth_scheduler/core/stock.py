@@ -1,8 +1,8 @@
 """How many stem cells of each runtime to keep, and how many container starts may be under way.
 
 Rule 1: a demand (requests that wait for an environment) is served before the floor is refilled.
-Rule 2: at most `parallel_starts` container starts are under way in all, and only `REFILL_STARTS` of them when nobody
-waits: dockerd is a bottleneck, and refilling must not take the cores from the invocations that emptied the stock.
+Rule 2: at most `parallel_starts` container starts are under way in all; when nobody waits `REFILL_STARTS` of them, and
+on a busy host one, and only for an empty shelf: refilling must not take the processors from the invocations.
 Rule 3: the stock follows demand: what was taken in the last `MEMORY_S` seconds is kept ready, up to the ceiling.
 Rule 4: after a failed start the next one waits 0.1 s, doubling to 5 s, so that a broken engine is not hammered.
 """
@@ -80,7 +80,7 @@ class Stock:
         """The cell turned out to belong to a function already (adoption): no failure, and no stock."""
         self.shelf(runtime).starting.discard(environment_id)
 
-    def starts(self, demand: dict[str, int], now: float) -> list[str]:
+    def starts(self, demand: dict[str, int], now: float, *, host_is_busy: bool = False) -> list[str]:
         """The runtimes to start a cell of, one entry a cell, as far as the governor allows now."""
         if now < self.paused_until:
             return []
@@ -92,12 +92,14 @@ class Stock:
             wanted += [runtime] * max(0, min(missing, room - len(wanted)))
         if wanted or any(demand.values()):
             return wanted
-        return self._refill(min(room, REFILL_STARTS - self.starting), now)
+        room = min(room, (1 if host_is_busy else REFILL_STARTS) - self.starting)
+        return self._refill(room, now, only_empty=host_is_busy)
 
-    def _refill(self, room: int, now: float) -> list[str]:
+    def _refill(self, room: int, now: float, *, only_empty: bool) -> list[str]:
         wanted: list[str] = []
         for runtime, shelf in self._shelves.items():
-            missing = self.target(shelf, now) - len(shelf.ready) - len(shelf.starting)
+            target = self.target(shelf, now)
+            missing = (min(target, 1) if only_empty else target) - len(shelf.ready) - len(shelf.starting)
             wanted += [runtime] * max(0, min(missing, room - len(wanted)))
         return wanted
 
