@@ -119,8 +119,8 @@ def _print_answer(answer: Any, body: bytes, *, as_json: bool) -> None:
         )
         return
     if log:
-        err.print(log.rstrip("\n"), markup=False, style="dim")
-        err.print(f"time: {headers.get('server-timing', 'not reported')}", markup=False, style="dim")
+        # Not by rich, which would turn the REPORT line's tabs into blanks.
+        sys.stderr.write(f"{log.rstrip()}\ntime: {headers.get('server-timing', 'not reported')}\n")
     sys.stdout.flush()
     sys.stdout.buffer.write(body.rstrip(b"\n") + b"\n")
     sys.stdout.flush()

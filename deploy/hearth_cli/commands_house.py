@@ -70,7 +70,8 @@ def _refuse_a_taken_port(settings: Settings) -> None:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
         raise Failure(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): set HEARTH_PORT or HEARTH_HOST"
+            f"cannot listen on {settings.host}:{settings.port} "
+            f"({os.strerror(error.errno or 0)}): set HEARTH_PORT or HEARTH_HOST"
         ) from error
 
 

@@ -160,7 +160,7 @@ def _refuse_a_taken_port(port: int) -> None:
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
-        raise Failure(f"port {port} for Hearth's Redis is taken ({error.strerror}): set HEARTH_REDIS_PORT") from error
+        raise Failure(f"port {port} for Hearth's Redis is taken: set HEARTH_REDIS_PORT") from error
 
 
 def _create(client: docker.DockerClient, plan: _Plan) -> Container:

@@ -21,6 +21,7 @@ import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
+from hearth_cli import background
 from hearth_cli.background import wait_until
 from hearth_cli.console import Failure
 from hearth_cli.locations import DataDir
@@ -140,22 +141,24 @@ def _delete(path: Path) -> None:
 
 
 def test_runs(finished: Iterable[int] = ()) -> None:
-    """Clear up after test runs that are over: those of dead processes, and those given."""
+    """Clear up after test runs that are over: those of dead processes, and those given. Daemons first."""
     over = set(finished)
 
     def is_over(found: re.Match[str] | None) -> bool:
         return found is not None and (int(found[1]) in over or not _lives(int(found[1])))
 
+    folders = [each for each in Path(tempfile.gettempdir()).iterdir() if is_over(_TEST_SCRATCH.fullmatch(each.name))]
+    for lock in (lock for folder in folders for lock in folder.glob("**/run/lock")):
+        background.stop(DataDir(lock.parent.parent), grace_s=0)
     client = engine()
     try:
         containers(client, lambda instance: is_over(_TEST_INSTANCE.fullmatch(instance)))
         networks(client, lambda instance: is_over(_TEST_INSTANCE.fullmatch(instance)))
     finally:
         client.close()
-    for folder in Path(tempfile.gettempdir()).iterdir():
-        if is_over(_TEST_SCRATCH.fullmatch(folder.name)):
-            unmount_all(folder)
-            _delete(folder)
+    for folder in folders:
+        unmount_all(folder)
+        _delete(folder)
 
 
 def _lives(pid: int) -> bool:
