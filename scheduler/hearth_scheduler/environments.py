@@ -3,13 +3,14 @@
 Rule 1: one owner. A member exists here from the order to start it until its container and places are gone.
 Rule 2: death is seen at once: PID 1 is held by a pidfd, the runtime by its connection; Docker is only asked to tidy up.
 Rule 3: whose fault a death was follows from who died. PID 1 cannot be killed from inside its namespace: if it died
-unordered, the outside did it, and the function is not to blame. If PID 1 lives and the runtime does not, the function is.
+unordered, the outside did it, and the function is not to blame. If PID 1 lives and the runtime does not, it is.
 """
 
 import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from hearth_scheduler.member import Member
 from hearth_scheduler.ports import Container, ContainerError, ContainerRequest, Containers, Limits, Places, Slots
 from hearth_scheduler.reporter import Reporter
 from hearth_scheduler.runtime_http import HttpRuntime
+from hearth_scheduler.tasks import Tasks
 
 if TYPE_CHECKING:
     from hearth_scheduler.engine import Engine
@@ -37,6 +39,8 @@ STEM_CONTAINER_MIB = 256
 EXIT_GRACE_S = 0.2
 """How long a runtime may be without its connection before it counts as gone: the init reports an exit well within."""
 SAMPLE_S = 0.1
+CHANGE_S = 5.0
+"""How long a removal waits for work under way on the same places, which takes milliseconds."""
 ORPHAN_S = 600
 INIT = "/hearth/init"
 BOOTSTRAP = "/var/runtime/bootstrap"
@@ -68,10 +72,10 @@ class Environments:
         self._reporter = reporter
         self._around = around
         self._engine: Engine
-        self._tasks: asyncio.TaskGroup
+        self._tasks: Tasks
         self._loop: asyncio.AbstractEventLoop
 
-    def attach(self, engine: "Engine", tasks: asyncio.TaskGroup) -> None:
+    def attach(self, engine: "Engine", tasks: Tasks) -> None:
         """Say whom to report to, and who is the parent of all work."""
         self._engine = engine
         self._tasks = tasks
@@ -82,7 +86,7 @@ class Environments:
     def start(self, environment_id: str, runtime: str) -> None:
         """Start a stem cell; the engine hears `connected`, `start_failed` or `died`."""
         member = self._new_member(environment_id, runtime)
-        member.starting = self._tasks.create_task(self._start(member), name=f"start-{environment_id}")
+        member.starting = self._tasks.start(self._start(member), f"start-{environment_id}")
 
     def _new_member(self, environment_id: str, runtime: str) -> Member:
         link = Link(environment_id, self)
@@ -97,12 +101,20 @@ class Environments:
             member.link.open(member.places.sockets)
             member.container = await self._containers.start(self._request(member, member.places))
         except (ContainerError, OSError) as error:
-            await self._tidy(member)
-            self._engine.start_failed(member.id, str(error))
+            await self._start_failed(member, str(error))
             return
         member.starting = None
         self._watch(member)
         self._introduce(member)
+
+    async def _start_failed(self, member: Member, error: str) -> None:
+        try:
+            await self._tidy(member)
+        except (ContainerError, OSError) as worse:
+            log.warning("could not tidy up after a failed start", environment=member.id, error=str(worse))
+            self._engine.broke(member, Verdict.NO_ENVIRONMENT)  # its removal is tried until it succeeds
+        else:
+            self._engine.start_failed(member.id, error)
 
     def _request(self, member: Member, places: Places) -> ContainerRequest:
         image = self._around.images.get(member.runtime)
@@ -149,12 +161,18 @@ class Environments:
         member.specialised_at = self._engine.now
         member.stream = self._reporter.new_stream(function.version, environment_id)
         self._reporter.init_started(member)
-        self._tasks.create_task(self._specialise(member, function, codes), name=f"specialise-{environment_id}")
+        self._change(member, self._specialise(member, function, codes), "specialise")
+
+    def _change(self, member: Member, work: Coroutine[object, object, None], what: str) -> None:
+        task = self._tasks.start(work, f"{what}-{member.id}")
+        member.changing.add(task)
+        task.add_done_callback(member.changing.discard)
 
     async def _specialise(self, member: Member, function: FunctionVersion, codes: CodeTrees) -> None:
         assert member.container is not None
         try:
             tree = Path(codes.tree(function.code_sha256))
+            self._remember(member, function)
             await self._slots.attach(member.places, code=tree, tmp_mib=function.ephemeral_storage_mib)
             # No CPU quota during init: at 128 MB an import of boto3 would take ten seconds.
             await self._limits.apply(member.container, memory_mib=function.memory_mib, cpus=None)
@@ -165,33 +183,35 @@ class Environments:
         environment = variables.compose(function, region=self._around.region, log_stream=member.stream)
         anew = variables.needs_new_interpreter(function.environment)
         member.link.specialise(environment, function.handler, anew=anew)
+
+    def _remember(self, member: Member, function: FunctionVersion) -> None:
+        """Write down whose environment this becomes, before it holds any code: after a restart it must never pass for
+        a stem cell again."""
         said = {"name": function.name, "version": function.version, "revision": function.revision}
-        with contextlib.suppress(OSError):  # without it the container is not adopted after a restart, that is all
-            (member.places.root / FUNCTION_FILE).write_bytes(orjson.dumps({**said, "stream": member.stream}))
+        (member.places.root / FUNCTION_FILE).write_bytes(orjson.dumps({**said, "stream": member.stream}))
 
     def initialised(self, member: Member) -> None:
         """The init phase is over: the CPU share applies from here on."""
         function, container = member.function, member.container
         if function is not None and container is not None:
-            limit = self._limit(container, function)
-            self._tasks.create_task(limit, name=f"limit-{member.id}")
+            self._change(member, self._limit(member, container, function), "limit")
 
-    async def _limit(self, container: Container, function: FunctionVersion) -> None:
+    async def _limit(self, member: Member, container: Container, function: FunctionVersion) -> None:
         try:
             await self._limits.apply(container, memory_mib=function.memory_mib, cpus=function.cpus)
         except (OSError, ContainerError) as error:
-            log.warning("could not set the CPU share", environment=container.environment_id, error=str(error))
+            if not member.is_stopping:  # otherwise there is nothing left to limit
+                log.warning("could not set the CPU share", environment=member.id, error=str(error))
 
-    # -- talk --------------------------------------------------------------------------------------------------------
+    # -- talk ------------------------------------------------------------------------------------------------------
 
     def deliver(self, member: Member, invocation: Invocation, deadline_ms: int) -> None:
         """Hand the event to the runtime, which is waiting for it. If it is gone, its death is on its way to us."""
-        if member.http is not None and member.http.deliver(invocation, deadline_ms):
+        if member.http is not None and member.http.has_spoken:
+            member.http.deliver(invocation, deadline_ms)
             return
-        meta = (
-            f"{invocation.request_id}\0{deadline_ms}\0{invocation.invoked_arn}\0{invocation.trace_id}"
-            f"\0{invocation.client_context}\0\0"
-        )
+        context = invocation.client_context.replace("\0", "")  # the caller's; it would shift the fields after it
+        meta = f"{invocation.request_id}\0{deadline_ms}\0{invocation.invoked_arn}\0{invocation.trace_id}\0{context}\0\0"
         member.link.invoke(meta.encode(), invocation.payload)
 
     def sample(self, member: Member, now: float, *, force: bool = False) -> None:
@@ -206,7 +226,7 @@ class Environments:
             return False
         return self._limits.oom_kills(member.container) > 0
 
-    # -- LinkEvents ----------------------------------------------------------------------------------------------------
+    # -- LinkEvents ------------------------------------------------------------------------------------------------
 
     def said_stem(self, link: Link) -> None:
         """See `LinkEvents`."""
@@ -230,11 +250,19 @@ class Environments:
         """See `LinkEvents`."""
         member = self.members[link.environment_id]
         try:
-            member.talk.next()
+            self.next(member)
         except OutOfTurn:
             self._runtime_gone(member, unread=False)
-            return
-        self._engine.asked_next(member)
+
+    def next(self, member: Member) -> None:
+        """The runtime asks for an event, by whichever protocol. A repeated question is the same question. Raises
+        OutOfTurn."""
+        asked_before = member.talk.turn is Turn.WAITING
+        if member.function is None:
+            raise OutOfTurn("InvalidStateTransition", 403, "Nobody has said yet which function this is")
+        member.talk.next()
+        if not asked_before and not member.is_stopping:
+            self._engine.asked_next(member)
 
     def answered(self, link: Link, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
         """See `LinkEvents`. An answer that nobody waits for is late news."""
@@ -261,8 +289,14 @@ class Environments:
             self._engine.broke(member, Verdict.DIED, event_unread=member.left_unread)
 
     def runtime_lost(self, link: Link, *, unread: bool) -> None:
-        """See `LinkEvents`. Usually the exit is reported within the same millisecond."""
+        """See `LinkEvents`. Usually the exit is reported within the same millisecond. Without an event there is nobody
+        to tell how it ended, and no time to lose: the next event must not come here."""
         member = self.members[link.environment_id]
+        if member.http is not None and member.http.has_spoken:
+            return  # it has left this protocol for the other
+        if member.talk.turn is Turn.WAITING:
+            self._runtime_gone(member, unread=False)
+            return
         member.left_unread = unread and member.talk.turn is Turn.RUNNING
         is_replaced = member.talk.turn is Turn.INIT and member.http is not None  # an exec wrapper may speak HTTP next
         if not member.is_stopping and member.grace is None and not is_replaced:
@@ -297,47 +331,56 @@ class Environments:
             member.link.drain_output()
             self._engine.broke(member, Verdict.DIED, event_unread=member.left_unread)
 
-    # -- stop ------------------------------------------------------------------------------------------------------------
+    # -- stop ------------------------------------------------------------------------------------------------------
 
     def stop(self, environment_id: str) -> None:
         """Kill at once; remove what remains. The engine hears `died` when everything is gone."""
-        member = self.members[environment_id]
+        member = self.members.get(environment_id)
+        if member is None:
+            self._loop.call_soon(self._engine.died, environment_id)
+            return
         member.is_stopping = True
         if member.grace is not None:
             member.grace.cancel()
         member.kill()
-        if member.removing is None:
-            member.removing = self._tasks.create_task(self._remove(member), name=f"remove-{environment_id}")
+        if member.removing is None or member.removing.done():
+            member.removing = self._tasks.start(self._remove(member), f"remove-{environment_id}")
 
     async def _remove(self, member: Member) -> None:
+        """If this fails, the fleet orders it anew after a while."""
         if member.starting is not None:
             member.starting.cancel()
-            await asyncio.wait([member.starting])
+            await asyncio.wait([member.starting])  # its deadline is the adapter's: a start leaves nothing behind
+        if member.changing:
+            await asyncio.wait(member.changing, timeout=CHANGE_S)
         try:
             await self._tidy(member)
         except (ContainerError, OSError) as error:
             log.warning("could not remove a container", environment=member.id, error=str(error))
-            member.removing = None  # the fleet orders it anew after a while
             return
         self._engine.died(member.id)
 
     async def _tidy(self, member: Member) -> None:
         """Leave nothing of the member behind. Idempotent."""
-        if member.http is not None:
-            member.http.close()
         member.link.drain_output()
-        member.link.close()
         if member.container is not None:
+            self._disconnect(member, but_watch=True)  # a second attempt must be able to kill it
             await self._containers.remove(member.container.id)
             self._limits.forget(member.container)
+        self._disconnect(member)
         await self._slots.release(member.id)
-        if member.pidfd >= 0:
+        self.members.pop(member.id, None)
+
+    def _disconnect(self, member: Member, *, but_watch: bool = False) -> None:
+        if member.http is not None:
+            member.http.close()
+        member.link.close()
+        if member.pidfd >= 0 and not but_watch:
             self._loop.remove_reader(member.pidfd)
             os.close(member.pidfd)
             member.pidfd = -1
-        self.members.pop(member.id, None)
 
-    # -- after a restart -----------------------------------------------------------------------------------------------
+    # -- after a restart -------------------------------------------------------------------------------------------
 
     async def recover(self) -> None:
         """Adopt what an earlier run left healthy; remove the rest, before any event is taken."""
@@ -350,7 +393,7 @@ class Environments:
                 else:
                     group.create_task(self._discard(container), name=f"discard-{container.environment_id}")
         for environment_id in set(await self._slots.leftovers()) - kept:
-            await self._slots.release(environment_id)
+            await self._release(environment_id)
         log.info("recovered", adopted=len(kept), removed=len(found) - len(kept))
 
     def _try_to_adopt(self, container: Container) -> bool:
@@ -396,26 +439,33 @@ class Environments:
         except (ContainerError, OSError) as error:
             log.warning("could not remove a leftover", container=container.id, error=str(error))
 
+    async def _release(self, environment_id: str) -> None:
+        try:
+            await self._slots.release(environment_id)
+        except OSError as error:
+            log.warning("could not remove the places of a leftover", environment=environment_id, error=str(error))
+
     async def compare(self) -> None:
-        """Mend the differences between Docker, the places on disk, and the ledger."""
+        """Mend the differences between Docker, the places on disk, and the ledger. What came into being while Docker
+        was answering is not judged."""
+        known = [(member, member.container.id) for member in self.members.values() if member.container is not None]
         found = await self._containers.list()
         for container in found:
             if container.environment_id not in self.members:
                 await self._discard(container)
         running = {container.id for container in found}
-        for member in list(self.members.values()):
-            missing = member.container is not None and member.container.id not in running
-            if missing and not member.is_stopping and member.began_at < self._engine.now - SAMPLE_S:
+        for member, container_id in known:
+            if container_id not in running and not member.is_stopping:
                 self._engine.broke(member, Verdict.DIED)
         for environment_id in await self._slots.leftovers():
             if environment_id not in self.members:
-                await self._slots.release(environment_id)
+                await self._release(environment_id)
 
     async def close(self) -> None:
-        """The engine is done: nothing may remain."""
-        for member in list(self.members.values()):
+        """The engine is done: nothing may remain open, and no stranger."""
+        for member in self.members.values():
             member.is_stopping = True
-            member.link.close()
+            self._disconnect(member)
         with contextlib.suppress(ContainerError, OSError):
             await self.compare()
 
@@ -428,8 +478,7 @@ class _HttpTalk:
         self._member = member
 
     def next(self) -> None:
-        self._member.talk.next()
-        self._environments._engine.asked_next(self._member)
+        self._environments.next(self._member)
 
     def answer(self, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
         self._member.talk.answer(request_id)

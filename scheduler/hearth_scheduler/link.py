@@ -28,6 +28,8 @@ GREETING_BYTES = 64 * 1024
 OUTPUT_READ_BYTES = 64 * 1024
 DRAIN_READS = 16
 """A background process that never stops printing must not hold up an answer: the pipe holds 256 KiB at most."""
+SETTLE_READS = 64
+"""A socket holds less than 256 KiB, so a few reads see everything a dead process has left."""
 
 FROM_INIT = b"ix"
 FROM_RUNTIME = b"HNREF"
@@ -77,7 +79,7 @@ class Link:
         self._listener: socket.socket | None = None
         self._output: int | None = None
 
-    # -- life ----------------------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------------------------
 
     def open(self, directory: Path) -> None:
         """Listen in the environment's own directory. An address of any length works: it is reached by descriptor."""
@@ -147,12 +149,13 @@ class Link:
 
     def settle(self) -> None:
         """Read everything that has arrived: a process that died may have left its last words, and the way its
-        connection ended, unread by us."""
+        connection ended, unread by us. Bounded, because a child of it may live on and go on talking."""
         for wire in (self._runtime, self._init):
-            if wire is not None:
-                wire.poll()
+            reads = SETTLE_READS
+            while wire is not None and reads and wire.poll():
+                reads -= 1
 
-    # -- from the container ------------------------------------------------------------------------------------------
+    # -- from the container ----------------------------------------------------------------------------------------
 
     def drain_output(self) -> None:
         """Report everything the function has written up to now."""
@@ -229,13 +232,10 @@ class Link:
 
     def _take_listener(self, handle: int) -> None:
         self._close_listener()
-        listener = socket.socket(fileno=handle)
-        if listener.type == socket.SOCK_STREAM and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            listener.setblocking(False)
+        listener = _tcp_listener(handle)
+        if listener is not None:
             self._listener = listener
             self._events.listening(self, listener)
-        else:
-            listener.close()
 
     def _take_output(self, handle: int) -> None:
         self._close_output()
@@ -301,6 +301,21 @@ class Link:
 
 def _head(meta: bytes, body_len: int) -> bytes:
     return b"I" + len(meta).to_bytes(4) + body_len.to_bytes(4) + meta
+
+
+def _tcp_listener(handle: int) -> socket.socket | None:
+    """The descriptor as a socket, if it is what it should be; otherwise it is closed: a function may pretend to be
+    the init, and hand over anything."""
+    if not stat.S_ISSOCK(os.fstat(handle).st_mode):
+        os.close(handle)
+        return None
+    listener = socket.socket(fileno=handle)
+    is_tcp = listener.family in (socket.AF_INET, socket.AF_INET6) and listener.type == socket.SOCK_STREAM
+    if is_tcp and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        listener.setblocking(False)
+        return listener
+    listener.close()
+    return None
 
 
 def _exit_status(frame: Frame) -> tuple[int, int] | None:

@@ -19,6 +19,7 @@ class Member:
 
     `greeting` is what its runtime client said (`stem`, `ready`, or nothing yet). `began_at`, `specialised_at` and
     `ready_at` are monotonic seconds, 0 while they have not happened. `is_cold`: no invocation has run here yet.
+    `changing` is work on its places and limits, which its removal waits for.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Member:
     grace: asyncio.TimerHandle | None = None
     starting: asyncio.Task[None] | None = None
     removing: asyncio.Task[None] | None = None
+    changing: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def init_s(self) -> float:

@@ -6,6 +6,7 @@ AWS's open-source runtime interface emulator.
 
 Rule 1: `next` has no time limit, and a connection is never closed between `next` and the answer.
 Rule 2: trailers count. Go's client posts every answer chunked and says in a trailer that it failed half-way.
+Rule 3: what a client sends is bounded, head, trailers and body alike, before it is believed or kept.
 """
 
 import asyncio
@@ -18,12 +19,26 @@ import structlog
 
 from hearth.core.invocation import MAX_RESPONSE_BYTES, Invocation
 from hearth_scheduler.core.runtime_talk import OutOfTurn
+from hearth_scheduler.tasks import Tasks
 
 PREFIX = "/2018-06-01/runtime/"
 MAX_CONNECTIONS = 32
+MAX_HEAD_BYTES = 256 * 1024
+"""Everything of a request that is not its body."""
+FRAMING_FACTOR = 8
+"""Chunked framing may take up to so many bytes for each byte of the body: five for a chunk of one byte."""
 OK = orjson.dumps({"status": "OK"})
-REASONS = {200: b"OK", 202: b"Accepted", 400: b"Bad Request", 403: b"Forbidden", 404: b"Not Found", 413: b"Too Large"}
-ERROR_TYPE = "lambda-runtime-function-error-type"
+REASONS = {
+    200: b"OK",
+    202: b"Accepted",
+    400: b"Bad Request",
+    403: b"Forbidden",
+    404: b"Not Found",
+    413: b"Too Large",
+    500: b"Internal Server Error",
+}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+ERROR_TYPE = b"lambda-runtime-function-error-type"
 
 log = structlog.get_logger(__name__)
 
@@ -40,15 +55,19 @@ class RuntimeApi(Protocol):
 
 
 class HttpRuntime:
-    """The Runtime API server of one environment."""
+    """The Runtime API server of one environment. An event that nobody waits for is kept for the next who asks: the
+    connection of a waiting `next` may have broken a moment ago."""
 
-    def __init__(self, listener: socket.socket, api: RuntimeApi, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, listener: socket.socket, api: RuntimeApi, tasks: Tasks) -> None:
         self._listener = listener
         self._api = api
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._connections: set[_Connection] = set()
         self._asking: _Connection | None = None
+        self._kept: tuple[Invocation, int] | None = None
+        self._is_closed = False
+        self.has_spoken = False
         self._loop.add_reader(listener.fileno(), self._accept)
 
     def _accept(self) -> None:
@@ -63,13 +82,16 @@ class HttpRuntime:
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = _Connection(self)
         self._connections.add(connection)
-        self._tasks.create_task(self._attach(connection, conn), name="runtime-api-connection")
+        self._tasks.start(self._attach(connection, conn), "runtime-api-connection")
 
     async def _attach(self, connection: "_Connection", conn: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(lambda: connection, conn)
         except OSError:
             self._connections.discard(connection)
+            conn.close()
+        if self._is_closed:
+            connection.abort()
 
     def gone(self, connection: "_Connection") -> None:
         self._connections.discard(connection)
@@ -78,18 +100,18 @@ class HttpRuntime:
 
     def close(self) -> None:
         """Close all connections; the listener belongs to the link. Idempotent."""
+        self._is_closed = True
         for connection in list(self._connections):
             connection.abort()
         self._connections.clear()
 
-    def deliver(self, invocation: Invocation, deadline_ms: int) -> bool:
-        """Answer the waiting `next`. False if nobody waits."""
-        connection = self._asking
+    def deliver(self, invocation: Invocation, deadline_ms: int) -> None:
+        """Answer the waiting `next`, or else the one that comes next."""
+        connection, self._asking = self._asking, None
         if connection is None:
-            return False
-        self._asking = None
-        connection.reply(200, invocation.payload, _event_headers(invocation, deadline_ms))
-        return True
+            self._kept = (invocation, deadline_ms)
+        else:
+            connection.reply(200, invocation.payload, _event_headers(invocation, deadline_ms))
 
     def handle(self, connection: "_Connection", method: bytes, path: str, request: "_Request") -> None:
         """Route one request. Source: the OpenAPI document of the Runtime API."""
@@ -98,13 +120,15 @@ class HttpRuntime:
         except OutOfTurn as refused:
             body = {"errorMessage": str(refused), "errorType": refused.error_type}
             connection.reply(refused.status, orjson.dumps(body))
+        except Exception:  # a defect of ours: the client is told, and a runtime that is told 500 exits
+            log.exception("a call of the Runtime API failed", path=path)
+            connection.reply(500, b'{"errorMessage":"internal error","errorType":"InternalServerError"}')
 
     def _route(self, connection: "_Connection", method: bytes, path: str, request: "_Request") -> None:
         steps = path.removeprefix(PREFIX).split("/") if path.startswith(PREFIX) else []
         match method, steps:
             case b"GET", ["invocation", "next"]:
-                self._asking = connection
-                self._api.next()
+                self._next(connection)
             case b"POST", ["invocation", request_id, ("response" | "error") as what]:
                 error_type = request.error_type if what == "error" or request.failed_half_way else None
                 self._api.answer(request_id, bytes(request.body), error_type=error_type, oversize=request.oversize)
@@ -117,6 +141,19 @@ class HttpRuntime:
             case _:
                 connection.reply(404, b'{"errorMessage":"no such path","errorType":"NotFound"}')
 
+    def _next(self, connection: "_Connection") -> None:
+        self.has_spoken = True
+        if self._kept is not None:
+            (invocation, deadline_ms), self._kept = self._kept, None
+            connection.reply(200, invocation.payload, _event_headers(invocation, deadline_ms))
+            return
+        asked_before, self._asking = self._asking, connection  # first: the event may be delivered within `next`
+        try:
+            self._api.next()
+        except OutOfTurn:
+            self._asking = asked_before
+            raise
+
     def _acknowledge(self, connection: "_Connection", request: "_Request") -> None:
         if not request.oversize:
             connection.reply(202, OK)
@@ -126,16 +163,22 @@ class HttpRuntime:
 
 
 class _Request:
-    """What has arrived of one request. A body over the limit is counted, not kept."""
+    """What has arrived of one request. A body over the limit is counted, not kept. `arrived` counts all its bytes."""
 
-    __slots__ = ("body", "error_type", "failed_half_way", "headers_done", "oversize")
+    __slots__ = ("arrived", "body", "error_type", "failed_half_way", "headers_done", "oversize")
 
     def __init__(self) -> None:
+        self.arrived = 0
         self.body = bytearray()
         self.oversize = 0
         self.error_type = ""
         self.headers_done = False
         self.failed_half_way = False
+
+    @property
+    def is_endless(self) -> bool:
+        """More head, framing or trailer than any client needs."""
+        return self.arrived > MAX_HEAD_BYTES + FRAMING_FACTOR * max(self.oversize, len(self.body))
 
 
 class _Connection(asyncio.Protocol):
@@ -147,6 +190,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._request = _Request()
+        self._is_last = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -155,8 +199,13 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             log.info("not HTTP on the Runtime API", error=str(error))
+            self.abort()
+            return
+        self._request.arrived += len(data)
+        if self._request.is_endless:
+            log.info("an endless request on the Runtime API")
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -170,9 +219,12 @@ class _Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.decode("latin-1").lower() == ERROR_TYPE:
+        lower = name.lower()
+        if lower == ERROR_TYPE:
             self._request.error_type = value.decode("latin-1")
             self._request.failed_half_way = self._request.headers_done
+        elif lower == b"expect" and value.lower() == b"100-continue" and self._transport is not None:
+            self._transport.write(CONTINUE)  # curl, and so a runtime written in shell, waits a second for it
 
     def on_headers_complete(self) -> None:
         self._request.headers_done = True
@@ -186,12 +238,15 @@ class _Connection(asyncio.Protocol):
             request.body += body
 
     def on_message_complete(self) -> None:
+        self._is_last = not self._parser.should_keep_alive()
         self._server.handle(self, self._parser.get_method(), self._url.decode("latin-1"), self._request)
 
     def reply(self, status: int, body: bytes, headers: bytes = b"Content-Type: application/json\r\n") -> None:
         if self._transport is not None and not self._transport.is_closing():
             start = b"HTTP/1.1 %d %s\r\n%sContent-Length: %d\r\n\r\n" % (status, REASONS[status], headers, len(body))
             self._transport.write(start + body)
+            if self._is_last:
+                self._transport.close()
 
     def abort(self) -> None:
         if self._transport is not None:

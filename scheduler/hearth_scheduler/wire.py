@@ -34,21 +34,23 @@ class Wire:
     def is_open(self) -> bool:
         return self._is_open
 
-    def poll(self) -> None:
-        """Read what is there now. Called by the loop, and by whoever must know now how things stand."""
+    def poll(self) -> bool:
+        """Read what is there now; whether there was something. Called by the loop, and by whoever must know now how
+        things stand."""
         if not self._is_open:
-            return
+            return False
         try:
             data = self._sock.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError:
             self._lose(unread=True)
-            return
+            return False
         if data:
             self._on_bytes(data)
         else:
             self._lose(unread=self._send_failed or bool(self._backlog))
+        return bool(data)
 
     def send(self, head: bytes, body: bytes = b"") -> None:
         """Send without waiting; what the socket does not take now is kept and sent when it can be."""
