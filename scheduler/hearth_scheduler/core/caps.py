@@ -66,6 +66,13 @@ class Caps:
         if reserved is None:
             self._unreserved_in_flight += quota.in_flight
 
+    def forget(self, name: FunctionName) -> None:
+        """The function is gone, and with it its reservation; what still runs keeps its places, and its quota, which a
+        new function of that name takes over."""
+        self.limit(name, None)
+        if not self.quotas[name].in_flight:
+            del self.quotas[name]
+
     @property
     def in_flight(self) -> int:
         return sum(quota.in_flight for quota in self.quotas.values())

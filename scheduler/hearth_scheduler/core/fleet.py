@@ -36,6 +36,9 @@ from hearth_scheduler.core.memory import STEM_MIB, MemoryBudget
 from hearth_scheduler.core.pool import Pool, Request
 from hearth_scheduler.core.stock import Stock
 
+MAX_REPEATS = 2
+"""How often an event that was not read goes to another environment: a function that asks for events and dies of itself
+must not go through containers without end."""
 STUCK_S = 10.0
 """A removal that took longer is ordered anew."""
 
@@ -99,7 +102,7 @@ class Fleet:
             self._hungry.pop(pool, None)
             self._retire(pool, now, effects, everything=True)
             del self.pools[key]
-        self.caps.limit(name, None)
+        self.caps.forget(name)
         self._feed(now, effects)
         return effects
 
@@ -209,18 +212,20 @@ class Fleet:
         if environment is None:
             return []
         effects: list[Effect] = []
-        pool = self._pool_of(environment)
-        if environment.phase is Phase.INIT:
+        pool, phase = self._pool_of(environment), environment.phase
+        if phase is Phase.INIT:
             if pool is not None:
                 pool.initialising -= 1
                 pool.initialised_in(now - environment.since)
             environment.move(Signal.READY, now, now + self.policy.idle_timeout_s)
             self._place(environment, pool, now, effects)
             self._order_starts(now, effects)  # refill what this cold start took
-        else:
+        elif phase in (Phase.BUSY, Phase.RETIRING):
             self._finish(environment, pool, now, effects)
-            if environment.phase is Phase.IDLE:
+            if phase is Phase.BUSY:
                 self._place(environment, pool, now, effects)
+        else:  # it was told to go while it was finishing
+            self.late_news += 1
         return effects
 
     def died(self, environment_id: str, now: float) -> list[Effect]:
@@ -248,7 +253,7 @@ class Fleet:
         effects: list[Effect] = []
         pool = self._pool_of(environment)
         if environment.phase is Phase.INIT and pool is not None and pool.waiting:
-            self._conclude(pool.waiting[0], verdict, effects, now, environment_id)
+            self._conclude(pool.waiting[0], verdict, effects, now, environment_id=environment_id)
         else:
             self._settle(environment, now, effects, event_unread=event_unread)
         exited = verdict is Verdict.DIED
@@ -285,7 +290,7 @@ class Fleet:
         self._closing = True
         effects: list[Effect] = []
         for request in list(self.requests.values()):
-            self._conclude(request, Verdict.SHUTDOWN, effects, now, request.environment_id)
+            self._conclude(request, Verdict.SHUTDOWN, effects, now, environment_id=request.environment_id)
         for environment in list(self.environments.values()):
             self._stop(environment, StopReason.SHUTDOWN, now, effects)
         return effects
@@ -295,15 +300,9 @@ class Fleet:
     def _expire(self, environment: Environment, now: float, effects: list[Effect]) -> None:
         match environment.phase:
             case Phase.BUSY | Phase.RETIRING:
-                if environment.request_id is not None:
-                    request = self.requests[environment.request_id]
-                    self._conclude(request, Verdict.TIMED_OUT, effects, now, environment.id)
-                self._stop(environment, StopReason.TIMEOUT, now, effects)
+                self._time_out(environment, now, effects)
             case Phase.INIT:
-                pool = self._pool_of(environment)
-                if pool is not None and pool.waiting:
-                    self._conclude(pool.waiting[0], Verdict.INIT_TIMED_OUT, effects, now, environment.id)
-                self._stop(environment, StopReason.INIT_TIMEOUT, now, effects)
+                self._time_out_init(environment, now, effects)
             case Phase.IDLE:
                 self._stop(environment, StopReason.IDLE, now, effects)
             case Phase.STARTING:
@@ -313,6 +312,18 @@ class Fleet:
                 effects.append(Stop(environment.id, StopReason.STUCK))
             case Phase.STEM | Phase.GONE:
                 raise AssertionError(f"no deadline belongs to {environment!r}")
+
+    def _time_out(self, environment: Environment, now: float, effects: list[Effect]) -> None:
+        if environment.request_id is not None:
+            request = self.requests[environment.request_id]
+            self._conclude(request, Verdict.TIMED_OUT, effects, now, environment_id=environment.id)
+        self._stop(environment, StopReason.TIMEOUT, now, effects)
+
+    def _time_out_init(self, environment: Environment, now: float, effects: list[Effect]) -> None:
+        pool = self._pool_of(environment)
+        if pool is not None and pool.waiting:
+            self._conclude(pool.waiting[0], Verdict.INIT_TIMED_OUT, effects, now, environment_id=environment.id)
+        self._stop(environment, StopReason.INIT_TIMEOUT, now, effects)
 
     def _pump(self, pool: Pool, now: float, effects: list[Effect]) -> None:
         """Serve the pool's waiting requests: idle ones first, then stem cells, then new containers."""
@@ -442,14 +453,16 @@ class Fleet:
         environment.request_id = None
         if request is None:
             return
-        if event_unread and not self._closing and self.pools.get(request.pool.current.key) is request.pool:
+        is_served = not self._closing and self.pools.get(request.pool.current.key) is request.pool
+        if event_unread and is_served and request.repeats < MAX_REPEATS:
+            request.repeats += 1
             request.environment_id = ""
             request.deadline = now + self.policy.start_timeout_s
             request.pool.waiting.appendleft(request)
             self._hungry[request.pool] = None
             self._note(request.deadline)
         else:
-            self._conclude(request, Verdict.DIED, effects, now, environment.id)
+            self._conclude(request, Verdict.DIED, effects, now, environment_id=environment.id)
 
     def _stop(
         self,
@@ -489,6 +502,7 @@ class Fleet:
         verdict: Verdict,
         effects: list[Effect],
         now: float,
+        *,
         environment_id: str = "",
     ) -> None:
         effects.append(Conclude(request.id, verdict, environment_id))
@@ -541,8 +555,7 @@ class Fleet:
         self._note(environment.deadline)
 
     def _note(self, deadline: float) -> None:
-        if deadline < self.soonest:
-            self.soonest = deadline
+        self.soonest = min(self.soonest, deadline)
 
     def check(self) -> None:
         """Every invariant, for tests and after each event in them."""

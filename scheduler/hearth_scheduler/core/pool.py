@@ -15,13 +15,15 @@ CREEP_S = 10.0
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """An admitted invocation: it holds a place. `deadline` bounds its wait for an environment."""
+    """An admitted invocation: it holds a place. `deadline` bounds its wait for an environment.
+    `repeats`: how often an environment died before it had read the event."""
 
     id: str
     pool: "Pool"
     since: float
     deadline: float
     environment_id: str = ""
+    repeats: int = 0
 
 
 @dataclass(slots=True, eq=False)
