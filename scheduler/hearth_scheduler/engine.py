@@ -97,6 +97,7 @@ class Engine:
             raise
         self._perform(self.fleet.tick(self._clock()))
         self._sweeper = self._tasks.start(self._sweep(), "container-sweeper")
+        self._observer = self._tasks.start(self._observe(), "processor-gauge")
         return self
 
     async def __aexit__(self, *exc: object) -> None:
