@@ -4,7 +4,6 @@ A URL is addressed by host name, as on AWS, or by path, which is Hearth's own wa
 """
 
 import time
-from os import urandom
 from typing import assert_never
 
 import orjson
@@ -36,6 +35,7 @@ from hearth_gateway.core.http_response import (
 from hearth_gateway.core.invoke_request import server_timing
 from hearth_gateway.core.tracing import TRACE_BYTES, trace_header
 from hearth_gateway.invoke import outcome_error
+from hearth_gateway.random_bytes import RandomBytes
 
 _FORBIDDEN = (
     "Forbidden. For troubleshooting Function URL authorization issues, see: "
@@ -50,6 +50,7 @@ class FunctionUrls:
         self._registry = registry
         self._scheduler = scheduler
         self._port = port
+        self._random = RandomBytes()
 
     def by_host(self, url_id: str) -> FunctionRecord:
         """The function behind a host name. One that is nobody's is forbidden, as on AWS: it must not tell whether a
@@ -86,7 +87,8 @@ class FunctionUrls:
         self, record: FunctionRecord, url: UrlConfig, request: HttpRequest, *, request_id: str
     ) -> HttpResponse:
         arrived_at, now_s = time.monotonic(), time.time()
-        trace_id = trace_header(request.header("x-amzn-trace-id"), urandom(TRACE_BYTES), int(now_s))
+        random = self._random.take(TRACE_BYTES)
+        trace_id = trace_header(request.header("x-amzn-trace-id"), random, int(now_s))
         arrival = Arrival(url.url_id, request_id, trace_id, int(now_s * 1000), self._port)
         payload = orjson.dumps(http_event(request, arrival))
         if len(payload) > MAX_REQUEST_BYTES:

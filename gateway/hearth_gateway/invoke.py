@@ -8,7 +8,6 @@ Source: "Invoke" in the AWS Lambda API reference.
 import time
 from base64 import b64encode
 from collections.abc import Mapping
-from os import urandom
 from typing import assert_never
 from urllib.parse import parse_qs, unquote
 
@@ -27,6 +26,7 @@ from hearth_gateway.core.invoke_request import InvocationType
 from hearth_gateway.core.names import FunctionReference
 from hearth_gateway.core.operations import ApiResponse
 from hearth_gateway.core.tracing import TRACE_BYTES, trace_header
+from hearth_gateway.random_bytes import RandomBytes
 
 
 class Invoker:
@@ -36,6 +36,7 @@ class Invoker:
         self._registry = registry
         self._scheduler = scheduler
         self._endpoint = endpoint
+        self._random = RandomBytes()
 
     async def invoke(
         self, label: str, query: str, headers: Mapping[str, str], *, body: bytes, request_id: str
@@ -45,13 +46,14 @@ class Invoker:
         kind = invoke_request.invocation_type(headers.get("X-Amz-Invocation-Type", ""))
         function, invoked_arn = self._find(label, query)
         context = headers.get("X-Amz-Client-Context")
+        random, now_s = self._random.take(TRACE_BYTES), int(time.time())
         invocation = Invocation(
             request_id=request_id,
             function=function,
             payload=checked_payload(body),
             arrived_at=arrived_at,
             invoked_arn=invoked_arn,
-            trace_id=trace_header(headers.get("X-Amzn-Trace-Id", ""), urandom(TRACE_BYTES), int(time.time())),
+            trace_id=trace_header(headers.get("X-Amzn-Trace-Id", ""), random, now_s),
             client_context=invoke_request.client_context(context) if context else "",
             wants_log_tail=invoke_request.wants_log_tail(headers.get("X-Amz-Log-Type", "")),
         )

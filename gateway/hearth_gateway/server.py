@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from os import urandom
 from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import parse_qs
@@ -33,6 +32,7 @@ from hearth_gateway.core.operations import ApiResponse, Route, route
 from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
 from hearth_gateway.function_url import FunctionUrls
 from hearth_gateway.invoke import Invoker
+from hearth_gateway.random_bytes import RandomBytes
 from hearth_gateway.request_body import read_body
 
 GRACE_S = 10.0
@@ -94,6 +94,7 @@ class GatewayServer:
         self._invoker = Invoker(services.registry, services.scheduler, endpoint)
         self._urls = FunctionUrls(services.registry, services.scheduler, endpoint.port)
         self._uploads = asyncio.Semaphore(PARALLEL_UPLOADS)
+        self._random = RandomBytes()
         self._stopping = asyncio.Event()
         self._runner: web.ServerRunner | None = None
 
@@ -123,7 +124,7 @@ class GatewayServer:
             await self._runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        identity = request_id(urandom(REQUEST_ID_BYTES))
+        identity = request_id(self._random.take(REQUEST_ID_BYTES))
         try:
             return await self._dispatch(request, identity)
         except HearthError as error:
