@@ -4,7 +4,6 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from types import FrameType
 
@@ -29,23 +28,23 @@ from tests.bench.subject import hearth
 
 # Neighbours with the same settings share one Hearth.
 MEASUREMENTS = (
+    Measurement("cold-stem", DEFAULTS, rows_cold.from_a_stem_cell),
     Measurement("warm", DEFAULTS, rows_warm.throughput),
     Measurement("half-load", DEFAULTS, rows_warm.half_load),
-    Measurement("cold-stem", DEFAULTS, rows_cold.from_a_stem_cell),
-    Measurement("burst", DEFAULTS, rows_cold.burst),
-    Measurement("many", DEFAULTS, rows_cold.many_functions),
     Measurement("queue-latency", DEFAULTS, rows_queue.latency),
     Measurement("queue-throughput", DEFAULTS, rows_queue.throughput),
     Measurement("overload", DEFAULTS, rows_pressure.overload),
-    Measurement("memory", DEFAULTS, rows_house.memory),
+    Measurement("memory", DEFAULTS, rows_house.memory, is_first=True),
     Measurement("leftovers", DEFAULTS, rows_house.leftovers),
+    Measurement("many", DEFAULTS, rows_cold.many_functions, is_first=True),
+    Measurement("burst", DEFAULTS, rows_cold.burst, is_first=True),
     Measurement("cold-nothing", NOTHING_WARM, rows_cold.with_nothing_warm),
-    Measurement("burst-stock", LARGE_STOCK, rows_cold.burst),
     Measurement("many-stock", LARGE_STOCK, rows_cold.many_functions),
+    Measurement("burst-stock", LARGE_STOCK, rows_cold.burst, is_first=True),
     Measurement("redeploys", SHORT_IDLE, rows_pressure.redeploys),
 )
 
-_out = Console()
+_out = Console(width=None if sys.stdout.isatty() else 160)
 _err = Console(stderr=True)
 
 
@@ -83,20 +82,31 @@ def main() -> int:
 def _measure(
     chosen: Sequence[Measurement],
     engine: docker.DockerClient,
-    floor: Target,
+    floor: tuple[Target, int],
     size: Size,
     problems: dict[str, str],
 ) -> Iterator[list[Row]]:
     """The rows of one measurement after the other. One that fails is a problem, and the others go on."""
-    for settings, group in groupby(chosen, lambda measurement: measurement.settings):
-        left = list(group)
+    for left in _groups(chosen):
+        settings = left[0].settings
         try:
             with hearth(engine, settings) as subject:
-                bench = Bench(subject, floor, engine, size, _tell)
+                bench = Bench(subject, *floor, engine=engine, size=size, tell=_tell)
                 while left:
                     yield _rows_of(left.pop(0), bench, problems)
         except Exception as error:  # this Hearth did not start or did not stop
             problems[", ".join(each.name for each in left) or "clearing up"] = _reason(error)
+
+
+def _groups(chosen: Sequence[Measurement]) -> list[list[Measurement]]:
+    """Those that share a Hearth, one after the other."""
+    groups: list[list[Measurement]] = []
+    for measurement in chosen:
+        if groups and not measurement.is_first and groups[-1][-1].settings == measurement.settings:
+            groups[-1].append(measurement)
+        else:
+            groups.append([measurement])
+    return groups
 
 
 def _rows_of(measurement: Measurement, bench: Bench, problems: dict[str, str]) -> list[Row]:

@@ -33,14 +33,14 @@ async def _serve() -> None:
 
 
 @contextmanager
-def serving() -> Iterator[Target]:
-    """The floor's server while the `with` lasts."""
+def serving() -> Iterator[tuple[Target, int]]:
+    """The floor's server and its process id, while the `with` lasts."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.hello"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     )
     try:
         assert process.stdout is not None
-        yield Target("127.0.0.1", int(process.stdout.readline()), "/")
+        yield Target("127.0.0.1", int(process.stdout.readline()), "/"), process.pid
     finally:
         process.kill()
         process.communicate()

@@ -42,6 +42,7 @@ class Bench:
 
     hearth: Hearth
     hello: Target
+    hello_pid: int
     engine: docker.DockerClient
     size: Size
     tell: Callable[[str], None]
@@ -49,8 +50,12 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One or more rows that are measured together, by a Hearth with these settings."""
+    """One or more rows that are measured together, by a Hearth with these settings.
+
+    `is_first`: on a Hearth that has not measured anything yet, since its stock of stem cells follows demand.
+    """
 
     name: str
     settings: Mapping[str, str]
     measure: Callable[[Bench], list[Row]]
+    is_first: bool = False

@@ -7,7 +7,7 @@ from tests.bench import docker_floor, functions, load
 from tests.bench.figures import Row, median, ms, percentile, quotient
 from tests.bench.load import Load, LoadResult, Target
 from tests.bench.measurement import Bench
-from tests.bench.subject import BenchFailure
+from tests.bench.subject import BenchFailure, at_once
 
 BAR_STEM_P50_S = 0.020
 BAR_STEM_P95_S = 0.050
@@ -143,7 +143,8 @@ def many_functions(bench: Bench) -> list[Row]:
     names = [f"many-{number}" for number in range(MANY)]
     floor = median(docker_floor.create_and_start(bench.engine, 3))
     try:
-        targets = tuple(bench.hearth.deploy(name, functions.revision(i)) for i, name in enumerate(names))
+        deploy = bench.hearth.deploy
+        targets = tuple(at_once(lambda i: deploy(names[i], functions.revision(i)), range(MANY)))
         bench.hearth.settle()
         result = load.run(Load(targets, MANY, 60, total=MANY))
     finally:

@@ -10,7 +10,7 @@ from tests.bench import functions, load
 from tests.bench.figures import Row, median
 from tests.bench.load import Load, RunningLoad
 from tests.bench.measurement import Bench
-from tests.bench.subject import BenchFailure, Hearth
+from tests.bench.subject import BenchFailure, Hearth, at_once
 
 BAR_ENVIRONMENT_MIB = 25.0
 BAR_CONTROL_PLANE_MIB = 150.0
@@ -74,14 +74,12 @@ def _control_plane_rows(bench: Bench) -> list[Row]:
     containers = len(hearth.containers())
     names = [f"asleep-{number}" for number in range(count)]
     try:
-        for number, name in enumerate(names):
-            hearth.create(name, functions.revision(number))
+        at_once(lambda number: hearth.create(names[number], functions.revision(number)), range(count))
         time.sleep(_REST_S)
         grown_kib = (sum(_control_plane(hearth)) - sum(before)) * 1024 / count
         more = len(hearth.containers()) - containers
     finally:
-        for name in names:
-            hearth.api.delete_function(FunctionName=name)
+        at_once(lambda name: hearth.api.delete_function(FunctionName=name), names)
     daemon, redis = before
     return [
         Row(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.bench import functions, load
+from tests.bench import cpu, functions, load
 from tests.bench.figures import Row, median, ms, quotient
 from tests.bench.load import Load, LoadResult, Target
 from tests.bench.measurement import Bench
@@ -22,6 +22,9 @@ class Pair:
 
     floor: list[LoadResult]
     subject: list[LoadResult]
+    floor_cpu_s: list[float]
+    subject_cpu_s: list[float]
+    """Processor seconds of the serving process (not the functions' containers) per good answer."""
 
     def failed(self) -> str:
         odd = {result.outcome() for result in self.subject} - {""}
@@ -58,10 +61,17 @@ def _warm_up(target: Target, connections: int) -> None:
 def _alternate(bench: Bench, target: Target, connections: int, rate_per_s: float | None = None) -> Pair:
     for each in (bench.hello, target):
         _warm_up(each, connections)
-    pair = Pair([], [])
+    pair = Pair([], [], [], [])
+    sides = (
+        (pair.floor, pair.floor_cpu_s, bench.hello, bench.hello_pid),
+        (pair.subject, pair.subject_cpu_s, target, bench.hearth.pid()),
+    )
     for _ in range(bench.size.chunks):
-        for results, each in ((pair.floor, bench.hello), (pair.subject, target)):
-            results.append(load.run(Load((each,), connections, bench.size.chunk_s, rate_per_s=rate_per_s)))
+        for results, cpu_s, each, pid in sides:
+            with cpu.used_by(pid) as spent:
+                result = load.run(Load((each,), connections, bench.size.chunk_s, rate_per_s=rate_per_s))
+            results.append(result)
+            cpu_s.append(spent.total_s / max(result.good, 1))
     return pair
 
 
@@ -72,8 +82,8 @@ def _throughput_row(connections: int, pair: Pair) -> Row:
     odd = pair.failed()
     return Row(
         f"warm throughput, {connections} connection{'s' * (connections > 1)}",
-        f"{subject:.0f}/s" + (f" ({odd})" if odd else ""),
-        f"{floor:.0f}/s aiohttp hello",
+        f"{subject:.0f}/s, {median(pair.subject_cpu_s) * 1e6:.0f} µs CPU" + (f" ({odd})" if odd else ""),
+        f"{floor:.0f}/s, {median(pair.floor_cpu_s) * 1e6:.0f} µs CPU, aiohttp hello",
         ratio,
         f"≥ {BAR_THROUGHPUT} x",
         ratio is not None and ratio >= BAR_THROUGHPUT and not odd,
@@ -84,6 +94,8 @@ def _throughput_row(connections: int, pair: Pair) -> Row:
             "subject_p99_s": median([result.latency().p99 for result in pair.subject]),
             "floor_p50_s": median([result.latency().p50 for result in pair.floor]),
             "floor_p99_s": median([result.latency().p99 for result in pair.floor]),
+            "subject_cpu_us": median(pair.subject_cpu_s) * 1e6,
+            "floor_cpu_us": median(pair.floor_cpu_s) * 1e6,
             "failures": odd,
         },
     )
