@@ -8,7 +8,7 @@ Rule 3: stopping takes no new connection, lets what runs finish within a grace, 
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,8 +172,7 @@ class GatewayServer:
             protocol=f"HTTP/{request.version.major}.{request.version.minor}",
         )
         response = await self._urls.respond(record, arrived, identity)
-        headers = CIMultiDict(response.headers)
-        headers["x-amzn-RequestId"] = identity
+        headers = _head(response.headers, identity)
         return web.Response(status=response.status, headers=headers, body=response.body)
 
     async def _other(self, request: web.BaseRequest, path: str, query: str, *, identity: str) -> web.StreamResponse:
@@ -211,7 +210,7 @@ class GatewayServer:
     def _code(self, sha256: str, query: Mapping[str, list[str]], identity: str) -> web.StreamResponse:
         expires, signature = query.get("expires", [""])[0], query.get("signature", [""])[0]
         path = self._services.packages.signed_file(sha256, expires, signature, time.time())
-        return web.FileResponse(path, headers={"Content-Type": "application/zip", "x-amzn-RequestId": identity})
+        return web.FileResponse(path, headers=_head({"Content-Type": "application/zip"}, identity))
 
     async def _logs(
         self, request: web.BaseRequest, name: str, query: Mapping[str, list[str]], *, identity: str
@@ -220,7 +219,7 @@ class GatewayServer:
         if record is None:
             raise ResourceNotFound(f"Function not found: {name}")
         max_bytes = _whole_number(query.get("bytes", [str(LOG_BYTES)])[0])
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "x-amzn-RequestId": identity})
+        response = web.StreamResponse(headers=_head({"Content-Type": "application/x-ndjson"}, identity))
         if query.get("follow", ["0"])[0] in ("0", "false"):
             entries = await self._services.logs.tail(record.name, max_bytes)
             await response.prepare(request)
@@ -279,9 +278,15 @@ def _whole_number(text: str) -> int:
 
 
 def _answer(answer: ApiResponse, identity: str) -> web.Response:
-    headers = CIMultiDict(answer.headers)
-    headers["x-amzn-RequestId"] = identity
-    return web.Response(status=answer.status, headers=headers, body=answer.body)
+    return web.Response(status=answer.status, headers=_head(answer.headers, identity), body=answer.body)
+
+
+def _head(headers: Mapping[str, str] | Iterable[tuple[str, str]], identity: str) -> CIMultiDict[str]:
+    """What every answer carries. Which software this is, and of which version, is nobody's business."""
+    head = CIMultiDict(headers)
+    head["x-amzn-RequestId"] = identity
+    head.setdefault("Server", "Hearth")
+    return head
 
 
 def _error(error: HearthError, identity: str) -> web.Response:
