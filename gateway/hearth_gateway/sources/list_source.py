@@ -20,15 +20,7 @@ from hearth.core.invocation import MAX_REQUEST_BYTES, Invocation, Outcome, Platf
 from hearth.ports import Slot
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.queue_batch import Batch, Message, Origin, Packing, pack
-from hearth_gateway.core.retry import (
-    Settlement,
-    Terms,
-    doubling,
-    give_back,
-    platform_pause_ms,
-    refuse,
-    settle,
-)
+from hearth_gateway.core.retry import Settlement, Terms, doubling, give_back, platform_pause_ms, refuse, settle
 from hearth_gateway.sources.ports import Claim, ListQueue, QueueUnavailable, Surroundings
 
 HEARTBEAT_S = 3.0
@@ -95,7 +87,7 @@ class ListSource:
         async with asyncio.TaskGroup() as batches:
             self._batches = batches
             heart = batches.create_task(self._heart(), name=f"heart {self._mapping.uuid}")
-            await self._sessions()
+            await self._sessions(batches)
             while self._running:
                 await self._rest()
             heart.cancel()
@@ -103,7 +95,7 @@ class ListSource:
 
     # Sessions
 
-    async def _sessions(self) -> None:
+    async def _sessions(self, tasks: asyncio.TaskGroup) -> None:
         failures = 0
         while not self._stopping.is_set():
             self._session = next(self._around.sessions)
@@ -111,9 +103,12 @@ class ListSource:
                 due = await self._queue.enter(self._session, frozenset(self._in_flight), self._clock.now_ms())
                 failures = 0
                 self._hear_of(due)
-                await self._hold_session()
+                # A task of its own: should it end by an error while we are being cancelled, the cancellation
+                # arrives here all the same. (A TaskGroup entered here would report the error alone.)
+                session = tasks.create_task(self._hold_session(), name=f"session {self._session}")
+                await asyncio.wait({session})
+                _raise_if_lost(session)
             except QueueUnavailable as error:
-                heed_cancellation()
                 self._complain(NO_LIST, str(error))
                 await self._sleep(doubling(failures, 100, 30_000) / 1000)
                 failures += 1
@@ -127,8 +122,8 @@ class ListSource:
         except QueueUnavailable as error:
             self._complain(NO_LIST, str(error))
 
-    async def _hold_session(self) -> None:
-        """Take and feed until stopped, or until the list is lost."""
+    async def _hold_session(self) -> QueueUnavailable | None:
+        """Take and feed until stopped, or until the list is lost; then it gives the reason."""
         self._hungry.clear()
         self._taken = True  # there may be something: look once before waiting
         lost: BaseExceptionGroup[QueueUnavailable] | None = None
@@ -139,10 +134,11 @@ class ListSource:
                 tasks.create_task(self._end_session(taker, feeder), name=f"end {self._mapping.uuid}")
         except* QueueUnavailable as group:
             lost = group
-        if lost is not None:
-            # A blocking wait that was cut off may still be served by the server, late.
-            self._clean = False
-            raise _first(lost)
+        if lost is None:
+            return None
+        # A blocking wait that was cut off may still be served by the server, late.
+        self._clean = False
+        return _first(lost)
 
     async def _end_session(self, taker: asyncio.Task[None], feeder: asyncio.Task[None]) -> None:
         """On stop: end the feeder anywhere (claims are fenced), and the taker by unblocking its wait."""
@@ -382,15 +378,10 @@ class ListSource:
         )
 
 
-def heed_cancellation() -> None:
-    """Go on being cancelled after an error was caught.
-
-    Until Python 3.13 a TaskGroup whose child fails while its parent is being cancelled raises the child's error
-    only: whoever catches it would otherwise swallow the cancellation.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+def _raise_if_lost(session: asyncio.Task[QueueUnavailable | None]) -> None:
+    """Errors of other kinds reach the parent group by themselves."""
+    if not session.cancelled() and session.exception() is None and (lost := session.result()) is not None:
+        raise lost
 
 
 def _first(group: BaseExceptionGroup[QueueUnavailable]) -> QueueUnavailable:

@@ -21,7 +21,7 @@ from hearth.ports import MappingStore
 from hearth_gateway.core.mapping import EventSourceMapping, is_own_form
 from hearth_gateway.core.mapping_state import News, State, Wish, after_news, after_wish
 from hearth_gateway.core.retry import doubling
-from hearth_gateway.sources.list_source import NO_RECORDS, ListSource, heed_cancellation
+from hearth_gateway.sources.list_source import NO_RECORDS, ListSource
 from hearth_gateway.sources.mapping_record import UnreadableRecord, decode_mapping, encode_mapping
 from hearth_gateway.sources.ports import Queues, Surroundings
 
@@ -73,7 +73,6 @@ class Poller:
                 return
             except Exception as error:
                 # The top of this poller: whatever broke must not end the mapping.
-                heed_cancellation()
                 self._last_result = f"PROBLEM: {error}"
                 structlog.get_logger().exception("event source broke", mapping=self._mapping.uuid)
             if self._stopping.is_set():
