@@ -1,10 +1,11 @@
 """The scheduler's decisions, driven directly: no loop, no clock, no container."""
 
+from tests.unit.scheduler.simulation import World, function
+
 from hearth.core.invocation import ThrottleReason
 from hearth_scheduler.core.effects import Refusal, Stop, StopReason, Verdict
 from hearth_scheduler.core.environment import Phase
 from hearth_scheduler.core.fleet import Policy
-from tests.unit.scheduler.simulation import World, function
 
 HELLO = function()
 
