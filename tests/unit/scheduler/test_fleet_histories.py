@@ -3,10 +3,10 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.unit.scheduler.simulation import World, function
 
 from hearth.core.function import FunctionVersion
 from hearth_scheduler.core.fleet import Policy
-from tests.unit.scheduler.simulation import World, function
 
 NAMES = st.sampled_from(["a", "b", "c"])
 
