@@ -11,6 +11,6 @@ case "$#:${1:-}" in
     ;;
 esac
 
-_adopt_docker_context
+adopt_docker_context
 ensure_venv
 exec "$VENV/bin/hearth" down "$@"

@@ -135,7 +135,7 @@ PYTHON
 }
 
 # A context of the docker command (rootless, Desktop) that Hearth would not know of otherwise.
-_adopt_docker_context() {
+adopt_docker_context() {
     local host
     [ -z "${DOCKER_HOST:-}" ] && command -v docker >/dev/null || return 0
     host=$(timeout 10 docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null) || return 0
@@ -146,7 +146,7 @@ _adopt_docker_context() {
 }
 
 ensure_engine() {
-    _adopt_docker_context
+    adopt_docker_context
     if engine_answers; then
         return
     fi
@@ -168,7 +168,7 @@ ensure_engine() {
 }
 
 _start_engine() {
-    local log=/var/log/hearth-dockerd.log waited=0
+    local log=/var/log/hearth-dockerd.log engine=$$ waited=0
     if [ -d /run/systemd/system ]; then
         say "Starting the Docker engine (systemctl start docker)."
         systemctl start docker || fail "systemctl could not start docker: see journalctl -u docker"
@@ -178,16 +178,19 @@ _start_engine() {
         if [ -f /var/run/docker.pid ] && ! grep -qs dockerd "/proc/$(cat /var/run/docker.pid)/comm"; then
             rm -f /var/run/docker.pid
         fi
-        setsid dockerd >>"$log" 2>&1 </dev/null 9>&- &
+        setsid dockerd >>"$log" 2>&1 </dev/null &
+        engine=$!
     fi
     until engine_answers; do
         waited=$((waited + 1))
-        [ "$waited" -le $((ENGINE_WAIT_S * 2)) ] || _engine_did_not_start "$log"
+        if [ "$waited" -gt $((ENGINE_WAIT_S * 2)) ] || ! kill -0 "$engine" 2>/dev/null; then
+            _engine_did_not_start "$log"
+        fi
         sleep 0.5
     done
 }
 
 _engine_did_not_start() {
     [ -f "$1" ] && tail -n 15 "$1" >&2
-    fail "the Docker engine did not answer within $ENGINE_WAIT_S s; the lines above are the end of its log"
+    fail "the Docker engine did not start; the lines above are the end of its log"
 }
