@@ -20,6 +20,10 @@ CLASSIC_MAXIMA = {"Timeout": 900, "MemorySize": 10_240, "EphemeralStorageSize": 
 # The service refuses an unknown runtime with an InvalidParameterValueException of its own, not by this check.
 OPEN_ENUMS = frozenset({"Runtime"})
 
+# Event sources and destinations may also be Redis lists of this platform's own ARN form.
+OWN_ARN = r"arn:hearth:redis:[a-z0-9-]*:(\d{12})?:.+"
+OWN_ARN_SHAPES = frozenset({"Arn", "DestinationArn"})
+
 
 @functools.cache
 def load_inputs(operations: tuple[str, ...]) -> Mapping[str, Structure]:
@@ -87,7 +91,7 @@ def _scalar(name: str, model: Mapping[str, Any]) -> Shape:
 
 def _text(name: str, model: Mapping[str, Any]) -> Text:
     return Text(
-        pattern=model.get("pattern"),
+        pattern=f"{model['pattern']}|{OWN_ARN}" if name in OWN_ARN_SHAPES else model.get("pattern"),
         values=() if name in OPEN_ENUMS else tuple(model.get("enum", ())),
         least=model.get("min"),
         most=model.get("max"),
