@@ -2,7 +2,8 @@
 
 Samples the daemon's stack with py-spy (`pip install py-spy`; needs ptrace, so usually root) while a load runs, and
 prints the processor time per invocation by function. Sampling does not slow some functions down more than others, as
-a tracing profiler does; the samples taken while the loop sleeps in its selector are left out.
+a tracing profiler does. Only what holds the interpreter's lock is sampled, so neither waiting nor a system call that
+lets go of it counts; the daemon's whole processor time is spread over these samples.
 """
 
 import argparse
@@ -66,7 +67,7 @@ def _record(pid: int, seconds: int, target: Target, connections: int) -> tuple[P
     with tempfile.TemporaryDirectory(prefix="hearth-bench-") as folder:
         file = Path(folder) / "samples"
         words = [command, "record", "--pid", str(pid), "--format", "raw", "--output", str(file)]
-        words += ["--rate", str(RATE_PER_S), "--duration", str(seconds), "--nonblocking"]
+        words += ["--rate", str(RATE_PER_S), "--duration", str(seconds), "--gil"]
         with RunningLoad(Load((target,), connections, seconds + 3)) as running:
             with cpu.used_by(pid) as spent:
                 done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 30, check=False)
