@@ -1,0 +1,69 @@
+"""Sources as ARNs, and where failures go."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.gateway.sources.stage import mapping
+
+from hearth.core.errors import InvalidParameterValue
+from hearth_gateway.core.mapping import OWN_CONNECTION, ListAddress, checked, parse_source
+
+OWN = "arn:hearth:redis:us-east-1:000000000000:shop/list/orders"
+
+
+@pytest.mark.parametrize(
+    ("arn", "address"),
+    [
+        ("arn:aws:sqs:us-east-1:000000000000:jobs", ListAddress(OWN_CONNECTION, "jobs")),
+        ("arn:aws:sqs:eu-west-1:123456789012:a:b.c", ListAddress(OWN_CONNECTION, "a:b.c")),
+        (OWN, ListAddress("shop", "orders")),
+        (f"{OWN}:new/list/x {{tag}}", ListAddress("shop", "orders:new/list/x {tag}")),
+    ],
+)
+def test_an_arn_names_a_list(arn: str, address: ListAddress) -> None:
+    assert parse_source(arn) == address
+
+
+@given(st.text(max_size=80))
+def test_any_other_text_is_refused_and_never_breaks(text: str) -> None:
+    try:
+        address = parse_source(text)
+    except InvalidParameterValue:
+        return
+    assert address.key
+
+
+@given(st.from_regex(r"[a-z]{1,9}", fullmatch=True), st.text(min_size=1, max_size=40))
+def test_every_key_of_a_connection_can_be_named(connection: str, key: str) -> None:
+    if not key.startswith("hearth:"):
+        arn = f"arn:hearth:redis:us-east-1:000000000000:{connection}/list/{key}"
+        assert parse_source(arn) == ListAddress(connection, key)
+
+
+@pytest.mark.parametrize("name", ["hearth:functions", "jobs.fifo"])
+def test_our_own_keys_and_fifo_queues_are_no_sources(name: str) -> None:
+    with pytest.raises(InvalidParameterValue):
+        parse_source(f"arn:aws:sqs:us-east-1:000000000000:{name}")
+
+
+def test_retries_are_counted_from_the_parameter_then_the_tag_then_the_setting() -> None:
+    tags = {"hearth:max-receive-count": "7"}
+
+    assert mapping().retry_policy(5).max_receive_count == 5
+    assert mapping(tags=tags).retry_policy(5).max_receive_count == 7
+    assert mapping(source_arn=OWN, retry_attempts=2, tags=tags).retry_policy(5).max_receive_count == 3
+    assert mapping(source_arn=OWN, retry_attempts=-1).retry_policy(5).max_receive_count is None
+
+
+def test_the_dead_letter_list_is_the_destination_then_the_tag_then_the_default() -> None:
+    tags = {"hearth:dead-letter-list": "failed"}
+
+    assert mapping().dead_letter_key == "jobs:dead"
+    assert mapping(tags=tags).dead_letter_key == "failed"
+    assert mapping(source_arn=OWN, tags=tags, on_failure=f"{OWN}-failed").dead_letter_key == "orders-failed"
+
+
+def test_a_dead_letter_list_lives_beside_its_source() -> None:
+    elsewhere = "arn:hearth:redis:us-east-1:000000000000:bank/list/failed"
+    with pytest.raises(InvalidParameterValue, match="DestinationConfig"):
+        checked(mapping(source_arn=OWN, on_failure=elsewhere), {"shop", "bank"})
