@@ -144,12 +144,15 @@ class Environments:
             self._engine.broke(member, Verdict.DIED)
 
     def _introduce(self, member: Member) -> None:
-        """Both the container and its client are known: tell the engine what there is now."""
-        if member.container is None or member.is_stopping:
+        """The container, its init and its client are all known: tell the engine what there is now. Without the init
+        nobody would read the function's output, nor hear of its exit."""
+        is_complete = member.container is not None and member.http is not None and member.greeting
+        if not is_complete or member.is_stopping or member.is_introduced:
             return
+        member.is_introduced = True
         if member.greeting == "stem":
             self._engine.connected(member)
-        elif member.greeting == "ready":
+        else:
             self._adopt_function(member)
 
     # -- specialise ------------------------------------------------------------------------------------------------
@@ -258,6 +261,9 @@ class Environments:
         """The runtime asks for an event, by whichever protocol. A repeated question is the same question. Raises
         OutOfTurn."""
         asked_before = member.talk.turn is Turn.WAITING
+        if member.function is None and member.greeting == "ready":
+            member.has_asked_early = True
+            return
         if member.function is None:
             raise OutOfTurn("InvalidStateTransition", 403, "Nobody has said yet which function this is")
         member.talk.next()
@@ -322,6 +328,7 @@ class Environments:
         if member.http is not None:
             member.http.close()
         member.http = HttpRuntime(listener, _HttpTalk(self, member), self._tasks)
+        self._introduce(member)
 
     def _container_died(self, member: Member) -> None:
         """PID 1 is gone."""
@@ -421,6 +428,8 @@ class Environments:
         member.talk = RuntimeTalk()
         member.is_cold = False
         self._engine.adopted(member, function)
+        if member.has_asked_early:
+            self.next(member)
 
     def _remembered(self, member: Member) -> FunctionVersion | None:
         """The function this container was specialised for, if its revision is still the current one."""

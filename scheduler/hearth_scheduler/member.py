@@ -19,6 +19,7 @@ class Member:
 
     `greeting` is what its runtime client said (`stem`, `ready`, or nothing yet). `began_at`, `specialised_at` and
     `ready_at` are monotonic seconds, 0 while they have not happened. `is_cold`: no invocation has run here yet.
+    `is_introduced`: the engine knows of it; `has_asked_early`: it asked for an event before that.
     `changing` is work on its places and limits, which its removal waits for.
     """
 
@@ -33,6 +34,8 @@ class Member:
     http: HttpRuntime | None = None
     talk: RuntimeTalk = field(default_factory=RuntimeTalk)
     greeting: str = ""
+    is_introduced: bool = False
+    has_asked_early: bool = False
     stream: str = ""
     call: Call | None = None
     specialised_at: float = 0.0

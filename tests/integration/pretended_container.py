@@ -107,9 +107,7 @@ def how_it_ended(child: int) -> tuple[str, str]:
 
 def become_a_function(path: str, task: str, port: int) -> None:
     """A stem cell: wait to be told which function it is, load it, serve it."""
-    connection = connect(path)
-    connection.sendall(encode(b"H", ("1", "stem")))
-    _, _, body = receive(connection)
+    connection, body = wait_to_be_specialised(path)
     specification = json.loads(body)
     os.environ.update(specification["environment"])
     os.chdir(task)
@@ -124,6 +122,16 @@ def become_a_function(path: str, task: str, port: int) -> None:
         connection.sendall(encode(b"F", (f"Runtime.{kind}",), text))
         sys.exit(1)
     serve(path, connection, handler)
+
+
+def wait_to_be_specialised(path: str) -> tuple[socket.socket, bytes]:
+    while True:
+        connection = connect(path)
+        try:
+            connection.sendall(encode(b"H", ("1", "stem")))
+            return connection, receive(connection)[2]
+        except OSError:
+            connection.close()
 
 
 def serve(path: str, connection: socket.socket, handler: Any) -> None:
