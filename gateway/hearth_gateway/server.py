@@ -28,8 +28,10 @@ from hearth.registry import Registry
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.error_rendering import render
 from hearth_gateway.core.http_event import HttpRequest
+from hearth_gateway.core.http_head import LowerHeaders
 from hearth_gateway.core.operations import ApiResponse, Route, route
 from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
+from hearth_gateway.fast_lane import FastLane, failed
 from hearth_gateway.function_url import FunctionUrls
 from hearth_gateway.invoke import Invoker
 from hearth_gateway.random_bytes import RandomBytes
@@ -97,6 +99,8 @@ class GatewayServer:
         self._random = RandomBytes()
         self._stopping = asyncio.Event()
         self._runner: web.ServerRunner | None = None
+        self._lane: FastLane | None = None
+        self._listener: asyncio.Server | None = None
 
     @property
     def port(self) -> int:
@@ -106,22 +110,41 @@ class GatewayServer:
     async def __aenter__(self) -> Self:
         # Bodies reach functions as they were sent, so nothing is decompressed; one log line per invocation is the
         # scheduler's, so there is no access log.
-        server = web.Server(self._handle, access_log=None, auto_decompress=False)
-        runner = web.ServerRunner(server, shutdown_timeout=self._grace_s)
+        runner = web.ServerRunner(
+            web.Server(self._handle, access_log=None, auto_decompress=False), shutdown_timeout=self._grace_s
+        )
         await runner.setup()
-        site = web.TCPSite(runner, self._host, self._port, backlog=1024)
+        assert runner.server is not None
+        lane = FastLane(self._invoke_plainly, runner.server)
         try:
-            await site.start()
+            loop = asyncio.get_running_loop()
+            self._listener = await loop.create_server(lane, self._host, self._port, backlog=1024)
         except BaseException:
             await runner.cleanup()
             raise
-        self._runner, self._port = runner, site.port
+        self._runner, self._lane = runner, lane
+        self._port = self._listener.sockets[0].getsockname()[1]
+        lane.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._stopping.set()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._listener is not None and self._lane is not None and self._runner is not None:
+            self._listener.close()
+            async with asyncio.TaskGroup() as ending:
+                ending.create_task(self._lane.stop(self._grace_s), name="stop-fast-lane")
+                ending.create_task(self._runner.cleanup(), name="stop-server")
+
+    async def _invoke_plainly(
+        self, label: str, query: str, headers: LowerHeaders, body: bytes
+    ) -> tuple[str, ApiResponse]:
+        """An invocation from the fast lane; errors are answers."""
+        identity = request_id(self._random.take(REQUEST_ID_BYTES))
+        try:
+            answer = await self._invoker.invoke(label, query, headers, body=body, request_id=identity)
+        except Exception as error:  # the top of a request
+            answer = failed(error)
+        return identity, answer
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         identity = request_id(self._random.take(REQUEST_ID_BYTES))
