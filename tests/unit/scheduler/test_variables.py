@@ -1,0 +1,58 @@
+"""The environment variables of a function."""
+
+from dataclasses import replace
+
+import pytest
+from tests.unit.scheduler.simulation import function
+
+from hearth_scheduler.core.variables import compose, needs_new_interpreter
+
+
+def _composed(**environment: str) -> dict[str, str]:
+    return compose(replace(function(), environment=environment), region="eu-north-1", log_stream="2026/stream")
+
+
+def test_the_reserved_variables_are_those_of_the_function() -> None:
+    variables = _composed()
+
+    assert variables["AWS_REGION"] == variables["AWS_DEFAULT_REGION"] == "eu-north-1"
+    assert variables["AWS_LAMBDA_FUNCTION_NAME"] == "hello"
+    assert variables["AWS_LAMBDA_FUNCTION_VERSION"] == "$LATEST"
+    assert variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "128"
+    assert variables["AWS_LAMBDA_LOG_GROUP_NAME"] == "/aws/lambda/hello"
+    assert variables["AWS_LAMBDA_LOG_STREAM_NAME"] == "2026/stream"
+    assert variables["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
+    assert variables["_HANDLER"] == "app.handler"
+
+
+def test_the_users_variables_stand_over_the_defaults() -> None:
+    assert _composed()["TZ"] == ":UTC"
+    assert _composed(TZ="Europe/Berlin")["TZ"] == "Europe/Berlin"
+
+
+def test_the_reserved_variables_stand_over_the_users() -> None:
+    assert _composed(_HANDLER="evil", AWS_REGION="moon")["_HANDLER"] == "app.handler"
+    assert _composed(AWS_REGION="moon")["AWS_REGION"] == "eu-north-1"
+
+
+def test_a_language_has_its_own_search_path() -> None:
+    python = _composed()
+    node = compose(replace(function(), runtime="nodejs20.x"), region="r", log_stream="s")
+
+    assert python["PYTHONPATH"] == "/var/runtime" and "NODE_PATH" not in python
+    assert "/opt/nodejs/node_modules" in node["NODE_PATH"] and "PYTHONPATH" not in node
+
+
+def test_nothing_of_ours_is_given_to_a_function() -> None:
+    assert not [name for name in _composed() if name.startswith("HEARTH")]
+
+
+@pytest.mark.parametrize(
+    "name", ["LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "NODE_OPTIONS", "AWS_LAMBDA_EXEC_WRAPPER"]
+)
+def test_what_an_interpreter_reads_at_its_start_needs_a_new_one(name: str) -> None:
+    assert needs_new_interpreter({"COLOUR": "red", name: "1"})
+
+
+def test_ordinary_variables_need_no_new_interpreter() -> None:
+    assert not needs_new_interpreter({"COLOUR": "red", "TZ": "UTC", "PYTHONPATH": "/opt"})
