@@ -37,6 +37,8 @@ PLENTY_MIB = 4_000_000
 """Memory budget of the environments: never what limits, since none of these functions uses what it may."""
 _COMMAND_LIMIT_S = 180.0
 _WAIT_LIMIT_S = 60.0
+_STOCK_LIMIT_S = 240.0
+"""A large stock is filled gently, and slower still while the host is busy."""
 _LOOK_EVERY_S = 0.05
 
 
@@ -156,7 +158,7 @@ class Hearth:
             ready = int(health["stem_cells"].get(RUNTIME, 0))
             return ready >= wanted and len(self.containers()) == sum(health["environments"].values())
 
-        wait_until(is_quiet, "the stem cells are ready")
+        wait_until(is_quiet, "the stem cells are ready", _STOCK_LIMIT_S)
 
     def wanted_stems(self) -> int:
         wish = json.loads(self._environment.get("HEARTH_STEM_CELLS", '{"python3.13": 4}'))
