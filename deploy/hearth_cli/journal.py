@@ -16,6 +16,9 @@ FILE_BYTES = 16 * 2**20
 FILES_KEPT = 3
 _QUEUE_LINES = 10_000
 
+# Without the frames' local variables: they hold passwords and payloads.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
 _SHARED: tuple[structlog.types.Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -23,7 +26,7 @@ _SHARED: tuple[structlog.types.Processor, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
     # Here and not in the writer's thread, which would look for the exception being handled in itself.
-    structlog.processors.dict_tracebacks,
+    _TRACEBACKS,
 )
 
 
@@ -61,7 +64,6 @@ def logging_to(path: Path, level: int = logging.INFO) -> Iterator[None]:
             foreign_pre_chain=_SHARED,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.dict_tracebacks,
                 structlog.processors.JSONRenderer(default=str),
             ],
         )

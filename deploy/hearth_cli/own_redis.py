@@ -61,7 +61,8 @@ def url(settings: Settings) -> str:
     """The URL of the Redis that Hearth stores everything in: the operator's, or Hearth's own."""
     if settings.redis_url is not None:
         return settings.redis_url
-    return f"redis://:{redis_password(data_dir(settings))}@127.0.0.1:{settings.redis_port}/0"
+    # `default`, since redis-cli takes a URL without a user for a user without a name.
+    return f"redis://default:{redis_password(data_dir(settings))}@127.0.0.1:{settings.redis_port}/0"
 
 
 def container_name(settings: Settings) -> str:

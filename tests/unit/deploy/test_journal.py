@@ -28,11 +28,13 @@ def test_an_exception_is_kept_with_its_frames(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with journal.logging_to(path):
         try:
-            raise ValueError("bad")
+            password = "s3cret"
+            raise ValueError(len(password))
         except ValueError:
             structlog.get_logger("one").exception("oh")
             logging.getLogger("two").exception("oh")
     assert [line["exception"][0]["exc_type"] for line in lines(path)] == ["ValueError", "ValueError"]
+    assert "s3cret" not in path.read_text()
 
 
 def test_the_log_stays_within_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
