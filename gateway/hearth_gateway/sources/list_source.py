@@ -289,9 +289,16 @@ class ListSource:
         """Run the messages in the slot, beside everything else."""
         assert self._batches is not None  # set by run(), the only way here
         ids = frozenset(message.id for message in messages)
+        work = self._run_batch(slot, function, messages)
+        try:
+            task = self._batches.create_task(work, name=f"batch {messages[0].id}")
+        except RuntimeError:
+            # The whole source is being cancelled, this feeder next. Whoever comes after it makes the lease good.
+            work.close()
+            slot.release()
+            raise asyncio.CancelledError from None
         self._in_flight |= ids
         self._running += 1
-        task = self._batches.create_task(self._run_batch(slot, function, messages), name=f"batch {messages[0].id}")
         task.add_done_callback(lambda _: self._finish(slot, ids))
 
     def _finish(self, slot: Slot, ids: frozenset[str]) -> None:
