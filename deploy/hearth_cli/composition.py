@@ -97,6 +97,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         queues = RedisQueues(url, settings.connections, run=run, previous_run=_exchange_run(place, run))
         await stack.enter_async_context(queues)
         sources = await stack.enter_async_context(EventSources(mappings, queues, around, drain_s=DRAIN_S))
+        registry.on_change(lambda _: sources.functions_changed())
         _register_mappings(plane.api, sources, registry, settings, clock=clock)
         services = Services(
             registry=registry,
