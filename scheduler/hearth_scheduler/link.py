@@ -83,8 +83,8 @@ class Link:
 
     def open(self, directory: Path) -> None:
         """Listen in the environment's own directory. An address of any length works: it is reached by descriptor."""
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         handle = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             address = f"/proc/self/fd/{handle}/{SOCKET_NAME}"
             with contextlib.suppress(FileNotFoundError):

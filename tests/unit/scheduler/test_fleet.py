@@ -5,7 +5,7 @@ from tests.unit.scheduler.simulation import World, function
 from hearth.core.invocation import ThrottleReason
 from hearth_scheduler.core.effects import Refusal, Stop, StopReason, Verdict
 from hearth_scheduler.core.environment import Phase
-from hearth_scheduler.core.fleet import Policy
+from hearth_scheduler.core.fleet import MAX_REPEATS, Policy
 
 HELLO = function()
 
@@ -426,3 +426,42 @@ def test_after_a_failed_start_the_next_one_waits_and_then_waits_longer() -> None
         assert len(world.starting) == 1
 
     assert pauses == sorted(set(pauses))
+
+
+def test_the_end_of_an_invocation_that_was_killed_meanwhile_is_late_news() -> None:
+    world = World()
+    (environment,) = world.warm(HELLO)
+    world.arrive(HELLO)
+    world.pass_time(HELLO.timeout_s)
+    assert list(world.stopping) == [environment]
+
+    assert world.fleet.ready(environment, world.now) == []
+
+    assert world.fleet.late_news == 1
+    assert world.fleet.environments[environment].phase is Phase.STOPPING
+
+
+def test_an_event_that_nobody_reads_is_repeated_only_so_often() -> None:
+    world = World()
+    request = world.arrive(HELLO)
+    assert request is not None
+    for _ in range(1 + MAX_REPEATS):
+        assert request not in world.concluded
+        while not world.running:
+            world.connect()
+            world.initialise()
+        (environment,) = world.running
+        world.break_down(environment, event_unread=True)
+        world.remove()
+
+    assert world.concluded[request] is Verdict.DIED
+
+
+def test_nothing_is_remembered_of_a_deleted_function() -> None:
+    world = World()
+    world.warm(HELLO)
+
+    world.do(world.fleet.forget(HELLO.name, world.now))
+    world.remove()
+
+    assert not world.fleet.pools and not world.fleet.caps.quotas and not world.fleet.environments
