@@ -103,18 +103,20 @@ def key_pair(place: DataDir) -> KeyPair:
             "secret_access_key": secrets.token_urlsafe(30),
         }
     )
-    return KeyPair(**json.loads(_made_once(place.keys / "access-key.json", fresh)))
+    return KeyPair(**json.loads(_made_once(place, "access-key.json", fresh)))
 
 
 def redis_password(place: DataDir) -> str:
     """The password of Hearth's own Redis, made at the first call."""
-    return _made_once(place.keys / "redis-password", secrets.token_hex(24))
+    return _made_once(place, "redis-password", secrets.token_hex(24))
 
 
-def _made_once(path: Path, fresh: str) -> str:
+def _made_once(place: DataDir, name: str, fresh: str) -> str:
     """The content of a secret file, which is `fresh` if there was none. Of two that race, one wins."""
+    path = place.keys / name
     try:
         if not path.exists():
+            place.create()
             _link_new(path, fresh)
         return path.read_text(encoding="ascii").strip()
     except OSError as error:
@@ -123,7 +125,6 @@ def _made_once(path: Path, fresh: str) -> str:
 
 def _link_new(path: Path, content: str) -> None:
     # mkstemp makes the file 0600. A link appears complete or not at all, and never replaces.
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

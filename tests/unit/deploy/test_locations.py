@@ -26,6 +26,13 @@ def test_the_key_pair_looks_like_one_of_aws(place: DataDir) -> None:
     assert len(keys.secret_access_key) == 40
 
 
+def test_asking_for_keys_first_makes_a_whole_data_directory(tmp_path: Path) -> None:
+    place = DataDir(tmp_path / "new")
+    key_pair(place)
+    place.create()
+    assert place.marker.exists()
+
+
 def test_secrets_are_for_their_owner_alone(place: DataDir) -> None:
     key_pair(place)
     redis_password(place)
