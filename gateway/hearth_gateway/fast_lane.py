@@ -10,10 +10,11 @@ Rule 3: whoever goes away is not missed: the wait is cancelled, the handler goes
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import cast
+from typing import Any, Protocol, cast
 
 import orjson
 import structlog
@@ -26,8 +27,8 @@ from hearth_gateway.core.http_head import Head, LowerHeaders
 from hearth_gateway.core.operations import ApiResponse
 
 INVOKE_PREFIX = b"POST /2015-03-31/functions/"
-_TARGET_PREFIX = b"/2015-03-31/functions/"
-_SUFFIX = b"/invocations"
+_TARGET_PREFIX = "/2015-03-31/functions/"
+_SUFFIX = "/invocations"
 URL_HOST = b".lambda-url."
 MAX_AHEAD_BYTES = 64 * 1024
 """Bytes of further requests that are read before this one is answered."""
@@ -35,10 +36,21 @@ IDLE_S = 75.0
 """A connection without a request, or with half of one, is closed after this long (aiohttp's own keep-alive limit)."""
 SWEEP_S = 15.0
 
-Invoke = Callable[[str, str, LowerHeaders, bytes], Awaitable[tuple[str, ApiResponse]]]
-"""(label, query, headers, body) → (request id, answer); raises nothing but CancelledError."""
+Done = Callable[[str, ApiResponse], None]
 
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+class Invoke(Protocol):
+    """What the lane hands its requests to."""
+
+    def __call__(
+        self, label: str, query: str, headers: LowerHeaders, *, body: bytes, done: Done
+    ) -> "asyncio.Future[Any] | None":
+        """Call `done(request id, answer)`, now or later; give what to cancel if the client goes away before. Raises
+        nothing."""
+        ...
+
+
+_REASONS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 class FastLane:
@@ -50,8 +62,9 @@ class FastLane:
         self.connections: set[Connection] = set()
         self.is_stopping = False
         self._second = 0
-        self._date = b""
+        self._date = ""
         self._sweeper: asyncio.Task[None] | None = None
+        self._emptied: asyncio.Event | None = None
 
     def __call__(self) -> "Connection":
         return Connection(self)
@@ -67,9 +80,10 @@ class FastLane:
             self._sweeper.cancel()
         for connection in list(self.connections):
             connection.close_if_idle()
-        tasks = [connection.task for connection in self.connections if connection.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=grace_s)
+        if self.connections:
+            self._emptied = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), grace_s)
         for connection in list(self.connections):
             connection.abort()
 
@@ -80,113 +94,130 @@ class FastLane:
             for connection in [each for each in self.connections if each.since < before]:
                 connection.close_if_idle()
 
-    def date(self) -> bytes:
+    def leave(self, connection: "Connection") -> None:
+        """The connection is closed, or somebody else's now."""
+        self.connections.discard(connection)
+        if self._emptied is not None and not self.connections:
+            self._emptied.set()
+
+    def date(self) -> str:
         """The Date header's value, made once a second (RFC 9110, section 6.6.1)."""
         now = int(time.time())
         if now != self._second:
-            self._second, self._date = now, formatdate(now, usegmt=True).encode()
+            self._second, self._date = now, formatdate(now, usegmt=True)
         return self._date
 
 
 class Connection(asyncio.Protocol):
-    """One connection. `task` is the request being served; `since` is when it was made or its last request ended."""
+    """One connection. `is_serving`: a request is on its way; `since`: when the last one ended, or the connection began.
+
+    Most clients send one head again and again, so the last one is kept and recognised by its bytes.
+    """
 
     def __init__(self, lane: FastLane) -> None:
-        self.task: asyncio.Task[None] | None = None
+        self.is_serving = False
         self.since = time.monotonic()
         self._lane = lane
         self._transport: asyncio.Transport | None = None
+        self._running: asyncio.Future[Any] | None = None
         self._buffer = bytearray()
         self._head: Head | None = None
+        self._known = b""
+        self._known_head: Head | None = None
+        self._is_paused = False
+        self._stays = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
         self._lane.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lane.connections.discard(self)
         self._transport = None
-        if self.task is not None:
-            self.task.cancel()
+        self._lane.leave(self)
+        if self._running is not None:
+            self._running.cancel()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        if self.task is None:
+        if not self.is_serving:
             self._advance()
         elif len(self._buffer) > MAX_AHEAD_BYTES and self._transport is not None:
+            self._is_paused = True
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """A client that has said everything may still listen; keep the connection until it is answered."""
-        return self.task is not None
+        return self.is_serving
 
     def _advance(self) -> None:
         """Serve the request at the head of the buffer, once all of it is there, or hand the connection over."""
-        buffer = self._buffer
-        if not buffer:
-            return
-        if self._head is None:
-            if not (buffer.startswith(INVOKE_PREFIX) or INVOKE_PREFIX.startswith(buffer)):
-                self._hand_over()
-                return
-            if not http_head.is_complete(buffer):
-                if len(buffer) > http_head.MAX_HEAD_BYTES:
-                    self._hand_over()
-                return
-            self._head = http_head.parse(buffer)
-            if self._head is None or not _is_for_us(self._head):
-                self._hand_over()
-                return
-        if len(buffer) >= self._head.body_end:
+        if self._head is None and self._buffer:
+            self._head = self._recognise()
+        if self._head is not None and len(self._buffer) >= self._head.body_end:
             self._serve(self._head)
+
+    def _recognise(self) -> Head | None:
+        """The head of the next request if it has arrived and is for us; if it is not, the connection is gone."""
+        buffer = self._buffer
+        if self._known_head is not None and buffer.startswith(self._known):
+            return self._known_head
+        if not http_head.is_complete(buffer):
+            is_begun_well = buffer.startswith(INVOKE_PREFIX) or INVOKE_PREFIX.startswith(buffer)
+            if not is_begun_well or len(buffer) > http_head.MAX_HEAD_BYTES:
+                self._hand_over()
+            return None
+        head = http_head.parse(buffer) if buffer.startswith(INVOKE_PREFIX) else None
+        if head is None or not _is_for_us(head):
+            self._hand_over()
+            return None
+        self._known, self._known_head = bytes(buffer[: head.body_start]), head
+        return head
 
     def _serve(self, head: Head) -> None:
         body = bytes(self._buffer[head.body_start : head.body_end])
         del self._buffer[: head.body_end]
         self._head = None
-        self.task = asyncio.create_task(self._answer(head, body), name="invoke")
-
-    async def _answer(self, head: Head, body: bytes) -> None:
-        path, _, query = head.target.decode("ascii").partition("?")
+        self._stays = head.keeps_alive
+        self.is_serving = True
+        path, _, query = head.target.partition("?")
         label = path[len(_TARGET_PREFIX) : -len(_SUFFIX)]
-        request_id, answer = await self._lane.invoke(label, query, LowerHeaders(head.headers), body)
+        self._running = self._lane.invoke(label, query, LowerHeaders(head.headers), body=body, done=self._answer)
+
+    def _answer(self, request_id: str, answer: ApiResponse) -> None:
+        self._running = None
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        stays = head.keeps_alive and not self._lane.is_stopping
+        stays = self._stays and not self._lane.is_stopping
         transport.write(self._rendered(answer, request_id, stays=stays))
-        self.task = None
+        self.is_serving = False
         self.since = time.monotonic()
         if not stays:
             transport.close()
             return
-        transport.resume_reading()
-        self._advance()
+        if self._is_paused:
+            self._is_paused = False
+            transport.resume_reading()
+        if self._buffer:
+            self._advance()
 
     def _rendered(self, answer: ApiResponse, request_id: str, *, stays: bool) -> bytes:
-        lines = [f"{name}: {value}\r\n" for name, value in answer.headers.items()]
+        more = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
         if not stays:
-            lines.append("Connection: close\r\n")
-        return (
-            b"HTTP/1.1 %d %s\r\n%sx-amzn-RequestId: %s\r\nContent-Length: %d\r\nDate: %s\r\nServer: Hearth\r\n\r\n%s"
-            % (
-                answer.status,
-                _REASONS[answer.status],
-                "".join(lines).encode("latin-1"),
-                request_id.encode(),
-                len(answer.body),
-                self._lane.date(),
-                answer.body,
-            )
+            more += "Connection: close\r\n"
+        head = (
+            f"HTTP/1.1 {_REASONS[answer.status]}\r\n{more}x-amzn-RequestId: {request_id}\r\n"
+            f"Content-Length: {len(answer.body)}\r\nDate: {self._lane.date()}\r\nServer: Hearth\r\n\r\n"
         )
+        return head.encode("latin-1") + answer.body
 
     def _hand_over(self) -> None:
         """Give the connection to the full implementation, from the first byte that is not served yet."""
         transport, seen = self._transport, bytes(self._buffer)
         if transport is None:
             return
-        self._lane.connections.discard(self)
         self._transport = None
+        self._lane.leave(self)
         self._buffer = bytearray()
         heir = self._lane.overtake()
         transport.set_protocol(heir)
@@ -194,7 +225,7 @@ class Connection(asyncio.Protocol):
         heir.data_received(seen)
 
     def close_if_idle(self) -> None:
-        if self.task is None and self._transport is not None:
+        if not self.is_serving and self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
@@ -206,8 +237,7 @@ def _is_for_us(head: Head) -> bool:
     """Whether this is a plain invocation; one over the size limit gets its error from the other side."""
     if URL_HOST in head.headers[b"host"]:
         return False  # a function URL may have any path
-    path = head.target.partition(b"?")[0]
-    return path.endswith(_SUFFIX) and head.body_end - head.body_start <= MAX_REQUEST_BYTES
+    return head.target.partition("?")[0].endswith(_SUFFIX) and head.body_end - head.body_start <= MAX_REQUEST_BYTES
 
 
 def failed(error: Exception) -> ApiResponse:

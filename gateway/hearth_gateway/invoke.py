@@ -28,6 +28,8 @@ from hearth_gateway.core.operations import ApiResponse
 from hearth_gateway.core.tracing import TRACE_BYTES, trace_header
 from hearth_gateway.random_bytes import RandomBytes
 
+DRY_RUN = ApiResponse(204)
+
 
 class Invoker:
     """Answers Invoke."""
@@ -42,26 +44,34 @@ class Invoker:
         self, label: str, query: str, headers: Mapping[str, str], *, body: bytes, request_id: str
     ) -> ApiResponse:
         """Run a function once and wait for its answer. `label` and `query` are raw; raises HearthError."""
+        invocation = self.prepare(label, query, headers, body=body, request_id=request_id)
+        if invocation is None:
+            return DRY_RUN
+        return answer(invocation, await self._scheduler.invoke(invocation))
+
+    def prepare(
+        self, label: str, query: str, headers: Mapping[str, str], *, body: bytes, request_id: str
+    ) -> Invocation | None:
+        """The invocation that a request asks for; None if it only wanted to be checked. Raises HearthError."""
         arrived_at = time.monotonic()
-        kind = invoke_request.invocation_type(headers.get("X-Amz-Invocation-Type", ""))
+        get = headers.get
+        kind = invoke_request.invocation_type(get("X-Amz-Invocation-Type", ""))
         function, invoked_arn = self._find(label, query)
-        context = headers.get("X-Amz-Client-Context")
+        context = get("X-Amz-Client-Context")
         random, now_s = self._random.take(TRACE_BYTES), int(time.time())
         invocation = Invocation(
-            request_id=request_id,
-            function=function,
-            payload=checked_payload(body),
-            arrived_at=arrived_at,
-            invoked_arn=invoked_arn,
-            trace_id=trace_header(headers.get("X-Amzn-Trace-Id", ""), random, now_s),
-            client_context=invoke_request.client_context(context) if context else "",
-            wants_log_tail=invoke_request.wants_log_tail(headers.get("X-Amz-Log-Type", "")),
+            request_id,
+            function,
+            checked_payload(body),
+            arrived_at,
+            invoked_arn,
+            trace_header(get("X-Amzn-Trace-Id", ""), random, now_s),
+            invoke_request.client_context(context) if context else "",
+            invoke_request.wants_log_tail(get("X-Amz-Log-Type", "")),
         )
         if "X-Amz-Tenant-Id" in headers:
             raise InvalidParameterValue("The function does not support tenant isolation, so it takes no tenant id.")
-        if kind is InvocationType.DRY_RUN:
-            return ApiResponse(204)
-        return answer(invocation, await self._scheduler.invoke(invocation))
+        return None if kind is InvocationType.DRY_RUN else invocation
 
     def _find(self, label: str, query: str) -> tuple[FunctionVersion, str]:
         """What runs, and its ARN as addressed."""

@@ -21,7 +21,7 @@ from aiohttp import ClientError, web
 from multidict import CIMultiDict
 
 from hearth.core.errors import HearthError, InvalidParameterValue, ResourceNotFound, ServiceError, UnknownOperation
-from hearth.core.invocation import MAX_REQUEST_BYTES
+from hearth.core.invocation import MAX_REQUEST_BYTES, Outcome
 from hearth.core.records import FunctionRecord
 from hearth.ports import LogReader, Scheduler
 from hearth.registry import Registry
@@ -31,9 +31,9 @@ from hearth_gateway.core.http_event import HttpRequest
 from hearth_gateway.core.http_head import LowerHeaders
 from hearth_gateway.core.operations import ApiResponse, Route, route
 from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
-from hearth_gateway.fast_lane import FastLane, failed
+from hearth_gateway.fast_lane import Done, FastLane, failed
 from hearth_gateway.function_url import FunctionUrls
-from hearth_gateway.invoke import Invoker
+from hearth_gateway.invoke import DRY_RUN, Invoker, answer
 from hearth_gateway.random_bytes import RandomBytes
 from hearth_gateway.request_body import read_body
 
@@ -135,16 +135,32 @@ class GatewayServer:
                 ending.create_task(self._lane.stop(self._grace_s), name="stop-fast-lane")
                 ending.create_task(self._runner.cleanup(), name="stop-server")
 
-    async def _invoke_plainly(
-        self, label: str, query: str, headers: LowerHeaders, body: bytes
-    ) -> tuple[str, ApiResponse]:
+    def _invoke_plainly(
+        self, label: str, query: str, headers: LowerHeaders, *, body: bytes, done: Done
+    ) -> "asyncio.Future[Outcome] | None":
         """An invocation from the fast lane; errors are answers."""
         identity = request_id(self._random.take(REQUEST_ID_BYTES))
         try:
-            answer = await self._invoker.invoke(label, query, headers, body=body, request_id=identity)
+            invocation = self._invoker.prepare(label, query, headers, body=body, request_id=identity)
+            if invocation is None:
+                done(identity, DRY_RUN)
+                return None
+            running = self._services.scheduler.submit(invocation)
         except Exception as error:  # the top of a request
-            answer = failed(error)
-        return identity, answer
+            done(identity, failed(error))
+            return None
+
+        def conclude(outcome: "asyncio.Future[Outcome]") -> None:
+            if outcome.cancelled():
+                return
+            try:
+                response = answer(invocation, outcome.result())
+            except Exception as error:  # the top of a request
+                response = failed(error)
+            done(identity, response)
+
+        running.add_done_callback(conclude)
+        return running
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         identity = request_id(self._random.take(REQUEST_ID_BYTES))

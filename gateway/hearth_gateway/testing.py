@@ -48,6 +48,9 @@ class FakeScheduler:
         outcome = self._scripts.get(name, echo)(invocation)
         return outcome if isinstance(outcome, Outcome) else await outcome
 
+    def submit(self, invocation: Invocation) -> asyncio.Future[Outcome]:
+        return asyncio.create_task(self.invoke(invocation), name="fake-invocation")
+
     async def reserve(self, function: FunctionVersion) -> "FakeSlot":
         name = function.name
         while self._places is not None and self._held[name] >= self._places:

@@ -1,5 +1,6 @@
 """Where the floors meet: what the gateway asks of the scheduler, and what both ask of the outside world."""
 
+from asyncio import Future
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
@@ -25,6 +26,10 @@ class Scheduler(Protocol):
     async def invoke(self, invocation: Invocation) -> Outcome:
         """Run one invocation, or say `Throttled` at once when a cap is reached. A cancelled caller does not stop
         the handler: the environment finishes what it does."""
+        ...
+
+    def submit(self, invocation: Invocation) -> Future[Outcome]:
+        """`invoke` without a coroutine, for the path that is hottest. Cancelling the future is the caller's going."""
         ...
 
     async def reserve(self, function: FunctionVersion) -> Slot:

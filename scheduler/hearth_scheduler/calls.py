@@ -1,6 +1,7 @@
 """One invocation while the scheduler has it: its ledger, its log, its answer."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hearth.core.invocation import Invocation, Ledger, Outcome
@@ -26,6 +27,12 @@ class Call:
     outcome: Outcome | None = None
     ledger: Ledger = field(default_factory=Ledger)
     tail: bytearray | None = None
+    when_abandoned: Callable[[str], None] | None = None
+
+    def answered(self, answer: asyncio.Future[Outcome]) -> None:
+        """The future is done; if its caller cancelled it, whoever runs the call is told."""
+        if answer.cancelled() and self.when_abandoned is not None:
+            self.when_abandoned(self.invocation.request_id)
 
     def log(self, text: bytes) -> None:
         """Keep the end of the invocation's log, if the caller wants it."""

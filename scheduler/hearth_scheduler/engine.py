@@ -130,7 +130,31 @@ class Engine:
 
     async def invoke(self, invocation: Invocation) -> Outcome:
         """See `hearth.ports.Scheduler.invoke`."""
-        return await self._run(invocation, "")
+        return await self.submit(invocation)
+
+    def submit(self, invocation: Invocation, reservation_id: str = "") -> asyncio.Future[Outcome]:
+        """See `hearth.ports.Scheduler.submit`. With a granted reservation the invocation runs in its place."""
+        request_id = invocation.request_id
+        if request_id in self._calls:
+            raise ValueError(f"request {request_id} is under way already")
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
+        if self._is_closing:
+            answer.set_result(PlatformFailed(CLOSING, was_started=False))
+            return answer
+        now = self._clock()
+        effects = self.fleet.arrive(request_id, invocation.function, now, reservation_id=reservation_id)
+        if isinstance(effects, Refusal):
+            self.counters["throttled"] += 1
+            answer.set_result(Throttled(effects.reason))
+            return answer
+        call = Call(invocation, answer, now)
+        if invocation.wants_log_tail:
+            call.tail = bytearray()
+        self._calls[request_id] = call
+        answer.add_done_callback(call.answered)
+        call.when_abandoned = self._abandon
+        self._perform(effects)
+        return answer
 
     async def reserve(self, function: FunctionVersion) -> "PlaceHeld":
         """See `hearth.ports.Scheduler.reserve`. Raises ServiceError when the scheduler closes meanwhile."""
@@ -165,29 +189,7 @@ class Engine:
         """The packages that living environments run; they must not be deleted."""
         return {e.function.code_sha256 for e in self.fleet.environments.values() if e.function is not None}
 
-    async def _run(self, invocation: Invocation, reservation_id: str) -> Outcome:
-        if self._is_closing:
-            return PlatformFailed(CLOSING, was_started=False)
-        now = self._clock()
-        request_id = invocation.request_id
-        if request_id in self.fleet.requests:
-            raise ValueError(f"request {request_id} is under way already")
-        effects = self.fleet.arrive(request_id, invocation.function, now, reservation_id=reservation_id)
-        if isinstance(effects, Refusal):
-            self.counters["throttled"] += 1
-            return Throttled(effects.reason)
-        call = Call(invocation, self._loop.create_future(), now)
-        if invocation.wants_log_tail:
-            call.tail = bytearray()
-        self._calls[request_id] = call
-        self._perform(effects)
-        try:
-            return await call.answer
-        except asyncio.CancelledError:
-            self.abandon(request_id)
-            raise
-
-    def abandon(self, request_id: str) -> None:
+    def _abandon(self, request_id: str) -> None:
         """The caller has gone."""
         self._perform(self.fleet.abandon(request_id, self._clock()))
         if request_id not in self.fleet.requests:
@@ -195,9 +197,6 @@ class Engine:
 
     def release(self, reservation_id: str) -> None:
         self._perform(self.fleet.release(reservation_id, self._clock()))
-
-    async def run_reserved(self, invocation: Invocation, reservation_id: str) -> Outcome:
-        return await self._run(invocation, reservation_id)
 
     # -- effects ---------------------------------------------------------------------------------------------------
 
@@ -416,7 +415,7 @@ class PlaceHeld:
         if not self._is_open:
             raise RuntimeError("this slot was used or released already")
         self._is_open = False
-        return await self._engine.run_reserved(invocation, self._reservation_id)
+        return await self._engine.submit(invocation, self._reservation_id)
 
     def release(self) -> None:
         """See `hearth.ports.Slot.release`."""

@@ -50,8 +50,8 @@ class LowerHeaders(Mapping[str, str]):
 class Head:
     """A request line, its headers by lower-case name, and where the body begins and ends in the bytes given."""
 
-    method: bytes
-    target: bytes
+    method: str
+    target: str
     headers: dict[bytes, bytes]
     body_start: int
     body_end: int
@@ -68,7 +68,7 @@ def parse(data: bytes | bytearray) -> Head | None:
     end = data.find(_END)
     first, *lines = bytes(data[:end]).split(b"\r\n")
     parts = first.split(b" ")
-    if len(parts) != 3 or parts[2] != b"HTTP/1.1" or not _TARGET.fullmatch(parts[1]):  # noqa: PLR2004
+    if len(parts) != 3 or parts[2] != b"HTTP/1.1" or not (_NAME.fullmatch(parts[0]) and _TARGET.fullmatch(parts[1])):  # noqa: PLR2004
         return None
     headers = _headers(lines)
     if headers is None or not _NOT_PLAIN.isdisjoint(headers):
@@ -80,7 +80,14 @@ def parse(data: bytes | bytearray) -> Head | None:
     if connection not in (b"keep-alive", b"close"):
         return None
     start = end + len(_END)
-    return Head(parts[0], parts[1], headers, start, start + int(length), connection == b"keep-alive")
+    return Head(
+        parts[0].decode("ascii"),
+        parts[1].decode("ascii"),
+        headers,
+        start,
+        start + int(length),
+        connection == b"keep-alive",
+    )
 
 
 def _headers(lines: list[bytes]) -> dict[bytes, bytes] | None:

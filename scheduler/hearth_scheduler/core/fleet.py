@@ -351,12 +351,16 @@ class Fleet:
 
     def _missing(self, pool: Pool, now: float) -> int:
         """How many environments the pool should get now (rule 3), as far as its cap allows (rule 2)."""
+        lacking = len(pool.waiting) - pool.initialising
+        if lacking <= 0 or self._closing or (now < pool.patient_until and lacking <= pool.patient_with):
+            return 0
         room = self.caps.cap(pool.quota) - len(pool.members)
-        if self._closing or room <= 0:
+        if room <= 0:
             return 0
         growth = decide(pool.load(now), self.host, has_stem=self.stock.has_ready(pool.runtime))
         if growth.ask_again_s is not None:
-            self._note(now + growth.ask_again_s)
+            pool.patient_until, pool.patient_with = now + growth.ask_again_s, lacking
+            self._note(pool.patient_until)
         return min(growth.count, room)
 
     def _order_starts(self, now: float, effects: list[Effect]) -> None:
@@ -446,6 +450,7 @@ class Fleet:
         if pool is not None and pool.members.pop(environment.id, None) is not None:
             pool.idle.pop(environment.id, None)
             pool.initialising -= environment.phase is Phase.INIT
+            pool.patient_until = 0.0
 
     def _settle(self, environment: Environment, now: float, effects: list[Effect], *, event_unread: bool) -> None:
         """A dead environment's request: elsewhere if it was never read, otherwise its end."""

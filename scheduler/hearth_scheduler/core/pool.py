@@ -33,7 +33,7 @@ class Pool:
 
     `base_s` is what an invocation takes at best (it creeps up, so that a function that has become slower is believed
     after a while), `init_s` what an init takes on average; 0 while unknown. `grown_at`: when an environment was added
-    last.
+    last. Until `patient_until`, and with no more than `patient_with` requests to serve, it was decided not to grow.
     """
 
     quota: Quota
@@ -46,6 +46,8 @@ class Pool:
     init_s: float = 0.0
     measured_at: float = 0.0
     grown_at: float = 0.0
+    patient_until: float = 0.0
+    patient_with: int = 0
 
     @property
     def runtime(self) -> str:
