@@ -141,11 +141,16 @@ class Hearth:
         return redis.Redis.from_url(self.variables["HEARTH_REDIS_URL"], decode_responses=True, socket_timeout=30)
 
     def log(self, function: str, max_bytes: int = 16 * 2**20) -> str:
-        """The function's newest output."""
+        """The function's newest output, one stream after the other: an entry may be a part of a line."""
         status, body = self.get(f"/_hearth/logs/{quote(function)}?bytes={max_bytes}&follow=0")
         if status != 200:
             raise BenchFailure(f"the log of {function} answers {status}: {body[:200]!r}")
-        return "".join(json.loads(line)[2] for line in body.splitlines() if line.strip())
+        streams: dict[str, list[str]] = {}
+        for line in body.splitlines():
+            if line.strip():
+                _, stream, text = json.loads(line)
+                streams.setdefault(stream, []).append(text)
+        return "".join("".join(texts) for texts in streams.values())
 
     # ---- waiting for it ----
 
