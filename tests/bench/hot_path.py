@@ -1,4 +1,4 @@
-"""Where the time of a warm invocation goes: `python -m tests.bench.hot_path [--connections N] [--seconds S]`.
+"""Where the time of a warm invocation goes: `python -m tests.bench.hot_path [--way url|invoke]`.
 
 Samples the daemon's stack with py-spy (`pip install py-spy`; needs ptrace, so usually root) while a load runs, and
 prints the processor time per invocation by function. Sampling does not slow some functions down more than others, as
@@ -92,8 +92,10 @@ def _print(profile: Profile, us_per_sample: float) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _measure(subject: Hearth, connections: int, seconds: int) -> None:
-    with subject.function("hello", functions.HELLO, memory_mib=ONE_VCPU_MIB) as target:
+def _measure(subject: Hearth, way: str, connections: int, seconds: int) -> None:
+    with subject.function("hello", functions.HELLO, memory_mib=ONE_VCPU_MIB) as url:
+        invoke = Target(url.host, url.port, "/2015-03-31/functions/hello/invocations", "POST", "{}")
+        target = url if way == "url" else invoke
         load.run(Load((target,), connections, 3))
         pid = subject.pid()
         with cpu.used_by(pid) as spent:
@@ -110,11 +112,12 @@ def _measure(subject: Hearth, connections: int, seconds: int) -> None:
 def main() -> int:
     """Start a Hearth, load it, sample it, clear up."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.hot_path", description="Profile a warm invocation.")
+    parser.add_argument("--way", choices=["url", "invoke"], default="url", help="function URL, or the API's Invoke")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=int, default=10)
     options = parser.parse_args()
     with docker_floor.engine() as engine, hearth(engine, {}) as subject:
-        _measure(subject, options.connections, options.seconds)
+        _measure(subject, options.way, options.connections, options.seconds)
     return 0
 
 
