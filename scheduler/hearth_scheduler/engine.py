@@ -375,8 +375,8 @@ class Engine:
         log.warning("a container did not start", environment=environment_id, error=error)
         self.died(environment_id)
 
-    def adopt(self, environment_id: str, runtime: str) -> None:
-        self.fleet.adopt(environment_id, runtime, self._clock())
+    def adopt(self, environment_id: str, runtime: str, *, working_s: float | None) -> None:
+        self.fleet.adopt(environment_id, runtime, self._clock(), working_s=working_s)
 
     @property
     def now(self) -> float:

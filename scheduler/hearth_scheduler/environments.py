@@ -415,9 +415,16 @@ class Environments:
             member.link.close()
             del self.members[member.id]
             return False
-        self._engine.adopt(member.id, member.runtime)
+        self._engine.adopt(member.id, member.runtime, working_s=self._working_s(member))
         self._watch(member)
         return True
+
+    def _working_s(self, member: Member) -> float | None:
+        """How long it may be busy with what its last scheduler gave it; None for a stem cell."""
+        if not (member.places.root / FUNCTION_FILE).exists():
+            return None
+        function = self._remembered(member)
+        return float(function.timeout_s) if function is not None else 0.0
 
     def _adopt_function(self, member: Member) -> None:
         function = self._remembered(member)

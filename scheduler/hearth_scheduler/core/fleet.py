@@ -174,11 +174,15 @@ class Fleet:
 
     # -- news of environments ------------------------------------------------------------------------------------
 
-    def adopt(self, environment_id: str, runtime: str, now: float) -> None:
-        """A container of an earlier run: it has until the start timeout to show itself. Until it does it counts as
-        a stem cell on its way, so that none is started in its stead."""
+    def adopt(self, environment_id: str, runtime: str, now: float, *, working_s: float | None = None) -> None:
+        """A container of an earlier run: it has until the start timeout to show itself. A stem cell counts as one on
+        its way, so that none is started in its stead. A function's (`working_s`: its timeout) may be at work and show
+        itself only afterwards; it must not hold up the start of others."""
         self._add(environment_id, runtime, now)
-        self.stock.begin(runtime, environment_id)
+        if working_s is None:
+            self.stock.begin(runtime, environment_id)
+        else:
+            self.environments[environment_id].deadline += working_s
 
     def connected(self, environment_id: str, now: float) -> list[Effect]:
         """A stem cell is ready to be specialised."""

@@ -465,3 +465,34 @@ def test_nothing_is_remembered_of_a_deleted_function() -> None:
     world.remove()
 
     assert not world.fleet.pools and not world.fleet.caps.quotas and not world.fleet.environments
+
+
+def test_an_adopted_stem_cell_counts_as_one_on_its_way() -> None:
+    world = World(stems=1)
+    world.fleet.adopt("old", "python3.13", world.now)
+
+    world.do(world.fleet.tick(world.now))
+
+    assert not world.starting
+
+
+def test_adopted_environments_that_are_at_work_do_not_hold_up_new_ones() -> None:
+    world = World(Policy(parallel_starts=1))
+    world.configure(HELLO)
+    world.fleet.adopt("old", "python3.13", world.now, working_s=60.0)
+
+    world.arrive(HELLO)
+
+    assert len(world.starting) == 1
+
+
+def test_an_adopted_environment_that_is_at_work_has_its_functions_time_to_show_itself() -> None:
+    world = World(Policy(start_timeout_s=30.0))
+    world.configure(HELLO)
+    world.fleet.adopt("old", "python3.13", world.now, working_s=60.0)
+
+    world.pass_time(89)
+    assert not world.stopping
+    world.do(world.fleet.adopted("old", HELLO, world.now))
+
+    assert world.members(HELLO) == 1
