@@ -31,7 +31,8 @@ class Load:
 
     Closed loop unless `rate_per_s` is set: then requests arrive at that pace whatever becomes of the earlier ones,
     and wait for a free connection within their measured time. Ends at `total` requests or after `limit_s`.
-    `pause_after_429_s`: how long a throttled client waits before it tries again.
+    `pause_after_429_s`: how long a throttled client waits at least before it tries again; at most twice as long:
+    clients that all come back at one moment are an artefact of the measurement. `ramp_s`: the time in which they start.
     """
 
     targets: tuple[Target, ...]
@@ -40,6 +41,7 @@ class Load:
     total: int | None = None
     rate_per_s: float | None = None
     pause_after_429_s: float = 0.0
+    ramp_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

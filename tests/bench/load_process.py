@@ -6,6 +6,7 @@ what it measures. One connection has one request under way; a lost connection is
 
 import asyncio
 import json
+import random
 import sys
 import time
 from array import array
@@ -152,7 +153,8 @@ class Connection(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.close()
         elif status == 429 and self._generator.load.pause_after_429_s:
-            asyncio.get_running_loop().call_later(self._generator.load.pause_after_429_s, self.next)
+            pause_s = self._generator.load.pause_after_429_s * random.uniform(1, 2)
+            asyncio.get_running_loop().call_later(pause_s, self.next)
         else:
             self.next()
 
@@ -233,8 +235,8 @@ async def generate(load: Load) -> LoadResult:
             group.create_task(_watch(connections), name="watch"),
         ]
         generator.start()
-        for connection in connections:
-            connection.next()
+        for number, connection in enumerate(connections):
+            loop.call_later(load.ramp_s * number / load.connections, connection.next)
         if load.rate_per_s is not None:
             tasks.append(group.create_task(_arrivals(generator, load.rate_per_s), name="arrivals"))
         await generator.is_over.wait()

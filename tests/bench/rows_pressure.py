@@ -31,7 +31,7 @@ def overload(bench: Bench) -> list[Row]:
         load.run(replace(wish, limit_s=2))
         peak = load.run(wish).goodput_per_s
         bench.tell(f"overload: {CLIENTS} clients on a cap of {CAP}")
-        patient = load.run(replace(wish, connections=CLIENTS, limit_s=6, pause_after_429_s=_RETRY_AFTER_S))
+        patient = load.run(replace(wish, connections=CLIENTS, limit_s=8, pause_after_429_s=_RETRY_AFTER_S, ramp_s=1))
         hasty = load.run(replace(wish, connections=CLIENTS, limit_s=6))
         crowd = load.run(Load((bench.hello,), CLIENTS, 3))
     return [
