@@ -9,7 +9,6 @@ unordered, the outside did it, and the function is not to blame. If PID 1 lives 
 import asyncio
 import contextlib
 import os
-import socket
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +20,14 @@ import structlog
 from hearth.core.function import FunctionVersion
 from hearth.core.invocation import Invocation
 from hearth.ports import CodeTrees
+from hearth_scheduler.conversation import Conversation
 from hearth_scheduler.core import variables
 from hearth_scheduler.core.effects import Verdict
-from hearth_scheduler.core.runtime_talk import OutOfTurn, RuntimeTalk, Turn
+from hearth_scheduler.core.runtime_talk import RuntimeTalk
 from hearth_scheduler.link import Link
-from hearth_scheduler.member import Member
+from hearth_scheduler.member import FUNCTION_FILE, Member
 from hearth_scheduler.ports import Container, ContainerError, ContainerRequest, Containers, Limits, Places, Slots
 from hearth_scheduler.reporter import Reporter
-from hearth_scheduler.runtime_http import HttpRuntime
 from hearth_scheduler.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -36,15 +35,12 @@ if TYPE_CHECKING:
 
 STEM_CONTAINER_MIB = 256
 """The memory limit a stem cell starts with; the function's own replaces it before its code is loaded."""
-EXIT_GRACE_S = 0.2
-"""How long a runtime may be without its connection before it counts as gone: the init reports an exit well within."""
 SAMPLE_S = 0.1
 CHANGE_S = 5.0
 """How long a removal waits for work under way on the same places, which takes milliseconds."""
 ORPHAN_S = 600
 INIT = "/hearth/init"
 BOOTSTRAP = "/var/runtime/bootstrap"
-FUNCTION_FILE = "function.json"
 SIGKILL = 9
 
 log = structlog.get_logger(__name__)
@@ -60,7 +56,7 @@ class Surroundings:
 
 
 class Environments:
-    """Implements `LinkEvents`. Everything runs on the engine's loop; long work is a task of the engine's group."""
+    """Everything runs on the engine's loop; long work is a task of the engine's group."""
 
     def __init__(
         self, containers: Containers, slots: Slots, limits: Limits, *, reporter: Reporter, around: Surroundings
@@ -73,6 +69,7 @@ class Environments:
         self._around = around
         self._engine: Engine
         self._tasks: Tasks
+        self._conversation: Conversation
         self._loop: asyncio.AbstractEventLoop
 
     def attach(self, engine: "Engine", tasks: Tasks) -> None:
@@ -80,6 +77,7 @@ class Environments:
         self._engine = engine
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
+        self._conversation = Conversation(self, engine, self._reporter, tasks)
 
     # -- start -----------------------------------------------------------------------------------------------------
 
@@ -89,7 +87,7 @@ class Environments:
         member.starting = self._tasks.start(self._start(member), f"start-{environment_id}")
 
     def _new_member(self, environment_id: str, runtime: str) -> Member:
-        link = Link(environment_id, self)
+        link = Link(environment_id, self._conversation)
         places = self._slots.places(environment_id)
         member = Member(environment_id, runtime, places, link, began_at=self._engine.now)
         self.members[environment_id] = member
@@ -105,7 +103,7 @@ class Environments:
             return
         member.starting = None
         self._watch(member)
-        self._introduce(member)
+        self.introduce(member)
 
     async def _start_failed(self, member: Member, error: str) -> None:
         try:
@@ -143,7 +141,7 @@ class Environments:
         else:
             self._engine.broke(member, Verdict.DIED)
 
-    def _introduce(self, member: Member) -> None:
+    def introduce(self, member: Member) -> None:
         """The container, its init and its client are all known: tell the engine what there is now. Without the init
         nobody would read the function's output, nor hear of its exit."""
         is_complete = member.container is not None and member.http is not None and member.greeting
@@ -228,107 +226,6 @@ class Environments:
         if member.container is None or member.exit_status is None or member.exit_status[1] != SIGKILL:
             return False
         return self._limits.oom_kills(member.container) > 0
-
-    # -- LinkEvents ------------------------------------------------------------------------------------------------
-
-    def said_stem(self, link: Link) -> None:
-        """See `LinkEvents`."""
-        member = self.members[link.environment_id]
-        if member.greeting or (member.places.root / FUNCTION_FILE).exists():
-            self._engine.broke(member, Verdict.DIED)  # it was being specialised when its scheduler died
-            return
-        member.greeting = "stem"
-        self._introduce(member)
-
-    def said_ready(self, link: Link) -> None:
-        """See `LinkEvents`. Only an adopted container says so first; any other has broken its connection itself."""
-        member = self.members[link.environment_id]
-        if member.greeting:
-            self._runtime_gone(member, unread=False)
-            return
-        member.greeting = "ready"
-        self._introduce(member)
-
-    def asked_next(self, link: Link) -> None:
-        """See `LinkEvents`."""
-        member = self.members[link.environment_id]
-        try:
-            self.next(member)
-        except OutOfTurn:
-            self._runtime_gone(member, unread=False)
-
-    def next(self, member: Member) -> None:
-        """The runtime asks for an event, by whichever protocol. A repeated question is the same question. Raises
-        OutOfTurn."""
-        asked_before = member.talk.turn is Turn.WAITING
-        if member.function is None and member.greeting == "ready":
-            member.has_asked_early = True
-            return
-        if member.function is None:
-            raise OutOfTurn("InvalidStateTransition", 403, "Nobody has said yet which function this is")
-        member.talk.next()
-        if not asked_before and not member.is_stopping:
-            self._engine.asked_next(member)
-
-    def answered(self, link: Link, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
-        """See `LinkEvents`. An answer that nobody waits for is late news."""
-        member = self.members[link.environment_id]
-        with contextlib.suppress(OutOfTurn):
-            member.talk.answer(request_id)
-            self._engine.answered(member, request_id, body, is_error=error_type is not None, oversize=oversize)
-
-    def init_failed(self, link: Link, error_type: str, body: bytes) -> None:
-        """See `LinkEvents`."""
-        member = self.members[link.environment_id]
-        with contextlib.suppress(OutOfTurn):
-            member.talk.init_error()
-            member.init_error = (error_type, body)
-            self._engine.broke(member, Verdict.INIT_FAILED)
-
-    def exited(self, link: Link, code: int, signal: int) -> None:
-        """See `LinkEvents`. What the runtime said and wrote before it ended is read first."""
-        member = self.members[link.environment_id]
-        if member.exit_status is None and not member.is_stopping:
-            member.exit_status = (code, signal)
-            link.settle()
-            link.drain_output()
-            self._engine.broke(member, Verdict.DIED, event_unread=member.left_unread)
-
-    def runtime_lost(self, link: Link, *, unread: bool) -> None:
-        """See `LinkEvents`. Usually the exit is reported within the same millisecond. Without an event there is nobody
-        to tell how it ended, and no time to lose: the next event must not come here."""
-        member = self.members[link.environment_id]
-        if member.http is not None and member.http.has_spoken:
-            return  # it has left this protocol for the other
-        if member.talk.turn is Turn.WAITING:
-            self._runtime_gone(member, unread=False)
-            return
-        member.left_unread = unread and member.talk.turn is Turn.RUNNING
-        is_replaced = member.talk.turn is Turn.INIT and member.http is not None  # an exec wrapper may speak HTTP next
-        if not member.is_stopping and member.grace is None and not is_replaced:
-            member.grace = self._loop.call_later(EXIT_GRACE_S, self._connection_missed, member)
-
-    def _connection_missed(self, member: Member) -> None:
-        member.grace = None
-        self._runtime_gone(member, unread=member.left_unread)
-
-    def _runtime_gone(self, member: Member, *, unread: bool) -> None:
-        """The runtime lives but has left the conversation: the function's doing, as good as an exit."""
-        if not member.is_stopping:
-            member.exit_status = member.exit_status or (0, 0)
-            self._engine.broke(member, Verdict.DIED, event_unread=unread)
-
-    def output(self, link: Link, data: bytes) -> None:
-        """See `LinkEvents`."""
-        self._reporter.output(self.members[link.environment_id], data)
-
-    def listening(self, link: Link, listener: socket.socket) -> None:
-        """See `LinkEvents`."""
-        member = self.members[link.environment_id]
-        if member.http is not None:
-            member.http.close()
-        member.http = HttpRuntime(listener, _HttpTalk(self, member), self._tasks)
-        self._introduce(member)
 
     def _container_died(self, member: Member) -> None:
         """PID 1 is gone."""
@@ -436,7 +333,7 @@ class Environments:
         member.is_cold = False
         self._engine.adopted(member, function)
         if member.has_asked_early:
-            self.next(member)
+            self._conversation.next(member)
 
     def _remembered(self, member: Member) -> FunctionVersion | None:
         """The function this container was specialised for, if its revision is still the current one."""
@@ -484,26 +381,3 @@ class Environments:
             self._disconnect(member)
         with contextlib.suppress(ContainerError, OSError):
             await self.compare()
-
-
-class _HttpTalk:
-    """The Runtime API's calls of one environment, in the same conversation as frames."""
-
-    def __init__(self, environments: Environments, member: Member) -> None:
-        self._environments = environments
-        self._member = member
-
-    def next(self) -> None:
-        self._environments.next(self._member)
-
-    def answer(self, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
-        self._member.talk.answer(request_id)
-        self._member.link.drain_output()
-        engine = self._environments._engine
-        engine.answered(self._member, request_id, body, is_error=error_type is not None, oversize=oversize)
-
-    def init_error(self, error_type: str, body: bytes) -> None:
-        self._member.talk.init_error()
-        self._member.link.drain_output()
-        self._member.init_error = (error_type, body)
-        self._environments._engine.broke(self._member, Verdict.INIT_FAILED)

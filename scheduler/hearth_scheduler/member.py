@@ -12,6 +12,9 @@ from hearth_scheduler.link import Link
 from hearth_scheduler.ports import Container, Places
 from hearth_scheduler.runtime_http import HttpRuntime
 
+FUNCTION_FILE = "function.json"
+"""Beside an environment's places, out of its sight: whose it is."""
+
 
 @dataclass(slots=True, eq=False)
 class Member:

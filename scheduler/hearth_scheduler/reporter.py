@@ -3,7 +3,6 @@ REPORT), and turns endings into outcomes."""
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from hearth.core import log_lines
@@ -100,7 +99,7 @@ class Reporter:
     def with_tail(self, outcome: Outcome, call: Call) -> Outcome:
         """The outcome with the end of the invocation's log."""
         if isinstance(outcome, Succeeded | FunctionFailed) and call.tail is not None:
-            return replace(outcome, log_tail=call.last_log)
+            return outcome._replace(log_tail=call.last_log)
         return outcome
 
     def concluded(self, call: Call, verdict: Verdict, member: Member | None, *, oom: bool, error: str) -> Outcome:

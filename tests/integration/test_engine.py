@@ -352,7 +352,7 @@ async def test_asking_twice_is_asking_once(house: House) -> None:
     function = house.function()
     await house.invoke(function)
 
-    house.environments.asked_next(house.member.link)
+    house.environments._conversation.asked_next(house.member.link)
 
     assert isinstance(await house.invoke(function), Succeeded)
     assert len(house.containers.started) == 1
@@ -461,6 +461,20 @@ async def test_words_of_a_process_that_died_right_after_them_still_count(house: 
     assert isinstance(outcome, Succeeded)
     assert outcome.payload == b'"last words"'
     assert b"END RequestId: request-1\nREPORT RequestId: request-1\t" in outcome.log_tail
+
+
+async def test_a_stem_cell_that_has_lost_its_connection_is_replaced(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house.build(stems=1):
+        await house.until(lambda: house.engine.fleet.stock.counts()[RUNTIME] == (1, 0))
+        first = house.member.id
+        runtime = house.member.link._runtime
+        assert runtime is not None
+
+        runtime._lose(unread=False)
+
+        await house.until(lambda: house.engine.fleet.stock.counts()[RUNTIME] == (1, 0) and house.member.id != first)
+        assert isinstance(await house.invoke(house.function()), Succeeded)
 
 
 async def test_a_failed_start_is_tried_again(house: House) -> None:

@@ -12,7 +12,7 @@ from tests.integration.engine_house import RUNTIME, House
 
 from hearth.core.invocation import Succeeded
 from hearth_scheduler.core.environment import Phase
-from hearth_scheduler.environments import FUNCTION_FILE
+from hearth_scheduler.member import FUNCTION_FILE
 from hearth_scheduler.ports import ContainerRequest
 
 

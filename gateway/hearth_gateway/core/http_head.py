@@ -8,8 +8,7 @@ there is nothing two readers could understand differently (RFC 9112, section 11.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_HEAD_BYTES = 16 * 1024
 _END = b"\r\n\r\n"
@@ -46,8 +45,7 @@ class LowerHeaders(Mapping[str, str]):
         return len(self._values)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """A request line, its headers by lower-case name, and where the body begins and ends in the bytes given."""
 
     method: str

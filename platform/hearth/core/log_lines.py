@@ -7,9 +7,9 @@ Source: the AWS Lambda developer guide, "Viewing CloudWatch logs for Lambda" and
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import sha256
+from typing import NamedTuple
 
 from hearth.core.invocation import MAX_RESPONSE_BYTES, FailureKind
 
@@ -39,8 +39,7 @@ _RUNTIME = re.compile(r"(?P<family>[a-z]+)(?P<number>[0-9.]*?)(?:\.x)?")
 _ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """The figures of one REPORT line. `init_ms` is None when the environment was warm.
 
     `failure` is what the platform saw; a caught exception (`HANDLER`) is no failure of the platform's and gives the

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from hearth.core.function import FunctionVersion
 from hearth.core.invocation import ThrottleReason
@@ -52,8 +53,7 @@ class Specialise:
     function: FunctionVersion
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(NamedTuple):
     """Hand the request to the environment, whose runtime is waiting for it."""
 
     environment_id: str

@@ -365,7 +365,7 @@ class Fleet:
         if growth.ask_again_s is not None:
             pool.patient_until, pool.patient_with = now + growth.ask_again_s, lacking
             self._note(pool.patient_until)
-        return min(growth.count, room)
+        return min(growth.more, room)
 
     def _order_starts(self, now: float, effects: list[Effect]) -> None:
         if self._closing:

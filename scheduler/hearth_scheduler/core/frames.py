@@ -8,7 +8,7 @@ Rule 2: a body over the limit is counted and thrown away, not stored; the frame 
 """
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 HEADER = struct.Struct(">cII")
 MAX_META_BYTES = 64 * 1024
@@ -18,8 +18,7 @@ class ProtocolError(Exception):
     """The other side does not speak the protocol; the connection is of no more use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame. `oversize` is the length of a body that was over the limit and thrown away, else 0."""
 
     kind: bytes

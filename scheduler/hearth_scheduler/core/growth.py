@@ -15,6 +15,7 @@ a second one; with two, 62 * 0.4 / 2 = 12 ms: enough. The same with a function t
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 STEM_COST_S = 0.025
 """Taking a stem cell, loading the code, and the share of refilling the stock that falls on others."""
@@ -22,8 +23,7 @@ CONTAINER_COST_S = 0.3
 EAGER_SHARE = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """One function version at one moment. Counts, and seconds; 0 where nothing is known.
 
     `lacking`: requests that wait and that no environment under way will serve. `waited_s`: of the oldest of them.
@@ -47,11 +47,10 @@ class Host:
     is_busy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """How many more to add now, or else after how many seconds to ask again (None: when something happens)."""
+class Growth(NamedTuple):
+    """How many `more` to add now, or else after how many seconds to ask again (None: when something happens)."""
 
-    count: int
+    more: int
     ask_again_s: float | None = None
 
 

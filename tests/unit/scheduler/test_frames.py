@@ -16,6 +16,7 @@ frames = st.builds(
     kind=st.sampled_from([bytes([kind]) for kind in KINDS]),
     meta=st.binary(max_size=40),
     body=st.binary(max_size=2 * MAX_BODY),
+    oversize=st.just(0),
 )
 
 

@@ -5,7 +5,6 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 from tests.unit.scheduler.simulation import function
@@ -172,7 +171,7 @@ async def test_next_is_answered_with_the_event_and_its_headers(server: Server, c
 async def test_empty_headers_are_left_out(server: Server, client: Client) -> None:
     await server.until_asked(client)
 
-    server.deliver(replace(INVOCATION, trace_id="", client_context=""))
+    server.deliver(INVOCATION._replace(trace_id="", client_context=""))
     _, headers, _ = await client.reply()
 
     assert "lambda-runtime-trace-id" not in headers
@@ -182,7 +181,7 @@ async def test_empty_headers_are_left_out(server: Server, client: Client) -> Non
 async def test_a_whole_conversation_on_one_connection(server: Server, client: Client) -> None:
     for number in range(3):
         await server.until_asked(client)
-        server.deliver(replace(INVOCATION, request_id=str(number)))
+        server.deliver(INVOCATION._replace(request_id=str(number)))
         await client.reply()
 
         status, _, body = await client.post(f"invocation/{number}/response", b"[%d]" % number)
