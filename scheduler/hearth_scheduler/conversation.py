@@ -1,0 +1,170 @@
+"""What an environment says, and what it means for the engine: both protocols, one conversation.
+
+Rule 1: who is out of turn, or leaves, has left for good; the engine is told `broke`, once.
+Rule 2: what a process said and wrote before its end counts; it is read before its end is believed.
+"""
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+from hearth_scheduler.core.effects import Verdict
+from hearth_scheduler.core.runtime_talk import OutOfTurn, Turn
+from hearth_scheduler.link import Link
+from hearth_scheduler.member import FUNCTION_FILE, Member
+from hearth_scheduler.reporter import Reporter
+from hearth_scheduler.runtime_http import HttpRuntime
+from hearth_scheduler.tasks import Tasks
+
+if TYPE_CHECKING:
+    from hearth_scheduler.engine import Engine
+    from hearth_scheduler.environments import Environments
+
+EXIT_GRACE_S = 0.2
+"""How long a runtime may be without its connection before it counts as gone: the init reports an exit well within."""
+
+
+class Conversation:
+    """Implements `LinkEvents` for all environments."""
+
+    def __init__(self, environments: "Environments", engine: "Engine", reporter: Reporter, tasks: Tasks) -> None:
+        self._environments = environments
+        self._engine = engine
+        self._reporter = reporter
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+
+    def said_stem(self, link: Link) -> None:
+        """See `LinkEvents`."""
+        member = self._environments.members[link.environment_id]
+        if member.greeting or (member.places.root / FUNCTION_FILE).exists():
+            self._engine.broke(member, Verdict.DIED)  # it was being specialised when its scheduler died
+            return
+        member.greeting = "stem"
+        self._environments.introduce(member)
+
+    def said_ready(self, link: Link) -> None:
+        """See `LinkEvents`. Only an adopted container says so first; any other has broken its connection itself."""
+        member = self._environments.members[link.environment_id]
+        if member.greeting:
+            self._runtime_gone(member, unread=False)
+            return
+        member.greeting = "ready"
+        self._environments.introduce(member)
+
+    def asked_next(self, link: Link) -> None:
+        """See `LinkEvents`."""
+        member = self._environments.members[link.environment_id]
+        try:
+            self.next(member)
+        except OutOfTurn:
+            self._runtime_gone(member, unread=False)
+
+    def next(self, member: Member) -> None:
+        """The runtime asks for an event, by whichever protocol. A repeated question is the same question. Raises
+        OutOfTurn."""
+        asked_before = member.talk.turn is Turn.WAITING
+        if member.function is None and member.greeting == "ready":
+            member.has_asked_early = True
+            return
+        if member.function is None:
+            raise OutOfTurn("InvalidStateTransition", 403, "Nobody has said yet which function this is")
+        member.talk.next()
+        if not asked_before and not member.is_stopping:
+            self._engine.asked_next(member)
+
+    def answered(self, link: Link, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
+        """See `LinkEvents`. An answer that nobody waits for is late news."""
+        member = self._environments.members[link.environment_id]
+        with contextlib.suppress(OutOfTurn):
+            member.talk.answer(request_id)
+            self._engine.answered(member, request_id, body, is_error=error_type is not None, oversize=oversize)
+
+    def init_failed(self, link: Link, error_type: str, body: bytes) -> None:
+        """See `LinkEvents`."""
+        member = self._environments.members[link.environment_id]
+        with contextlib.suppress(OutOfTurn):
+            member.talk.init_error()
+            member.init_error = (error_type, body)
+            self._engine.broke(member, Verdict.INIT_FAILED)
+
+    def exited(self, link: Link, code: int, signal: int) -> None:
+        """See `LinkEvents`. What the runtime said and wrote before it ended is read first."""
+        member = self._environments.members[link.environment_id]
+        if member.exit_status is None and not member.is_stopping:
+            member.exit_status = (code, signal)
+            link.settle()
+            link.drain_output()
+            self._engine.broke(member, Verdict.DIED, event_unread=member.left_unread)
+
+    def runtime_lost(self, link: Link, *, unread: bool) -> None:
+        """See `LinkEvents`. Usually the exit is reported within the same millisecond. Without an event there is nobody
+        to tell how it ended, and no time to lose: the next event must not come here."""
+        member = self._environments.members[link.environment_id]
+        if member.http is not None and member.http.has_spoken:
+            return  # it has left this protocol for the other
+        if member.function is None or member.talk.turn is Turn.WAITING:
+            self._runtime_gone(member, unread=False)
+            return
+        member.left_unread = unread and member.talk.turn is Turn.RUNNING
+        is_replaced = member.talk.turn is Turn.INIT and member.http is not None  # an exec wrapper may speak HTTP next
+        if not member.is_stopping and member.grace is None and not is_replaced:
+            member.grace = self._loop.call_later(EXIT_GRACE_S, self._connection_missed, member)
+
+    def _connection_missed(self, member: Member) -> None:
+        member.grace = None
+        self._runtime_gone(member, unread=member.left_unread)
+
+    def _runtime_gone(self, member: Member, *, unread: bool) -> None:
+        """The runtime lives but has left the conversation: the function's doing, as good as an exit."""
+        if not member.is_stopping:
+            member.exit_status = member.exit_status or (0, 0)
+            self._engine.broke(member, Verdict.DIED, event_unread=unread)
+
+    def output(self, link: Link, data: bytes) -> None:
+        """See `LinkEvents`."""
+        self._reporter.output(self._environments.members[link.environment_id], data)
+
+    def listening(self, link: Link, listener: socket.socket) -> None:
+        """See `LinkEvents`."""
+        member = self._environments.members[link.environment_id]
+        if member.http is not None:
+            member.http.close()
+        member.http = HttpRuntime(listener, HttpConversation(self, member), self._tasks)
+        self._environments.introduce(member)
+
+    def http_answered(
+        self, member: Member, request_id: str, body: bytes, *, error_type: str | None, oversize: int
+    ) -> None:
+        """The handler's answer over the Runtime API. Raises OutOfTurn."""
+        member.talk.answer(request_id)
+        member.link.drain_output()
+        self._engine.answered(member, request_id, body, is_error=error_type is not None, oversize=oversize)
+
+    def http_init_failed(self, member: Member, error_type: str, body: bytes) -> None:
+        """The init's failure over the Runtime API. Raises OutOfTurn."""
+        member.talk.init_error()
+        member.link.drain_output()
+        member.init_error = (error_type, body)
+        self._engine.broke(member, Verdict.INIT_FAILED)
+
+
+class HttpConversation:
+    """Implements `RuntimeApi` for one environment."""
+
+    def __init__(self, conversation: Conversation, member: Member) -> None:
+        self._conversation = conversation
+        self._member = member
+
+    def next(self) -> None:
+        """See `RuntimeApi`."""
+        self._conversation.next(self._member)
+
+    def answer(self, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
+        """See `RuntimeApi`."""
+        self._conversation.http_answered(self._member, request_id, body, error_type=error_type, oversize=oversize)
+
+    def init_error(self, error_type: str, body: bytes) -> None:
+        """See `RuntimeApi`."""
+        self._conversation.http_init_failed(self._member, error_type, body)
