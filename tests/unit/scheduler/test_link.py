@@ -388,8 +388,9 @@ async def test_output_that_has_ended_is_let_go(house: House) -> None:
     os.close(writer)
 
     await house.events.until_seen(("listening",), ("output", b"the end"))
+    house.link._read_output()
 
-    await house.events.until(lambda: house.link._output is None)
+    assert house.link._output is None
 
 
 async def test_settling_reads_everything_up_to_the_way_it_ended(house: House) -> None:
