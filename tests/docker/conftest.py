@@ -1,0 +1,38 @@
+"""The Hearth that most end-to-end tests share: a real daemon, in its own data directory, on its own ports."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import docker
+import pytest
+from tests.docker.house import House, house
+from tests.docker.witness import Witness
+from tests.docker.witness import witness as listening
+
+from hearth_cli import sweep
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[docker.DockerClient]:
+    client = sweep.engine()
+    sweep.test_runs()  # what killed runs left behind
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def hearth(docker_engine: docker.DockerClient, redis_url: str) -> Iterator[House]:
+    """A running Hearth. Tests share it, so each makes functions and queues of its own. Its connection `mine` is
+    the tests' Redis."""
+    with house(docker_engine, {"CONNECTIONS": f'{{"mine": "{redis_url}"}}'}) as subject:
+        # Not once a second: every write of the control plane would wait for the clock. Other houses keep it.
+        with closing(subject.redis()) as store:
+            store.config_set("appendfsync", "always")
+        yield subject
+
+
+@pytest.fixture
+def witness(hearth: House) -> Iterator[Witness]:
+    """Hears what functions of the shared Hearth tell."""
+    with listening(hearth.gateway()) as found:
+        yield found
