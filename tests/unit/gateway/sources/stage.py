@@ -161,6 +161,9 @@ class ScriptedScheduler:
     async def invoke(self, invocation: Invocation) -> Outcome:
         raise AssertionError("a source reserves a slot first")
 
+    def submit(self, invocation: Invocation) -> asyncio.Future[Outcome]:
+        return asyncio.create_task(self.invoke(invocation), name="scripted-invocation")
+
     async def reserve(self, function: FunctionVersion) -> Slot:
         while self.held >= self.places:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
