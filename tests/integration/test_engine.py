@@ -17,13 +17,17 @@ from hearth.core.invocation import (
     MAX_RESPONSE_BYTES,
     FailureKind,
     FunctionFailed,
+    Invocation,
     PlatformFailed,
     Succeeded,
     Throttled,
     ThrottleReason,
 )
+from hearth_scheduler import engine as engine_module
+from hearth_scheduler.core.effects import Effect
 from hearth_scheduler.core.environment import Phase
 from hearth_scheduler.core.fleet import Policy
+from hearth_scheduler.member import Member
 
 WAIT_AT_GATE = """
     def handler(event, context):
@@ -801,3 +805,66 @@ async def test_a_shutdown_during_a_start_leaves_no_task(tmp_path: Path) -> None:
 
     assert house.containers.running == []
     assert {task.get_name() for task in asyncio.all_tasks()} <= {asyncio.current_task().get_name()}  # type: ignore[union-attr]  # there is one
+
+
+# -- our own defects --------------------------------------------------------------------------------------------------
+
+
+async def test_a_defect_in_one_effect_costs_only_that_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(tmp_path)
+    async with house.build():
+        broken, sound = house.function(name="broken"), house.function(name="sound")
+        await asyncio.gather(house.invoke(broken), house.invoke(sound))
+        deliver = house.environments.deliver
+
+        def fail(member: Member, invocation: Invocation, deadline_ms: int) -> None:
+            if invocation.function.name == "broken":
+                raise LookupError("a defect")
+            deliver(member, invocation, deadline_ms)
+
+        monkeypatch.setattr(house.environments, "deliver", fail)
+        lost, answered = await asyncio.gather(house.invoke(broken), house.invoke(sound))
+        monkeypatch.undo()
+
+        assert isinstance(lost, PlatformFailed)
+        assert isinstance(answered, Succeeded)
+        assert isinstance(await house.invoke(broken), Succeeded)
+        assert house.engine.counters["defects"] == 1
+    assert house.containers.running == []
+
+
+async def test_a_caller_is_answered_even_if_its_ending_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path)
+    async with house.build():
+        function = house.function("import os\ndef handler(event, context): os._exit(1)")
+
+        def fail(*anything: object, **more: object) -> None:
+            raise LookupError("a defect")
+
+        monkeypatch.setattr(house.engine._reporter, "concluded", fail)
+        outcome = await house.invoke(function)
+
+        assert isinstance(outcome, PlatformFailed)
+        assert outcome.was_started
+        await house.until_empty()
+    assert house.containers.running == []
+
+
+async def test_a_tick_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "MEND_S", 0.0)
+    house = House(tmp_path)
+    async with house.build(Policy(idle_timeout_s=0.05)):
+        tick, failures = house.engine.fleet.tick, [LookupError("a defect")]
+
+        def fail_once(now: float) -> list[Effect]:
+            if failures:
+                raise failures.pop()
+            return tick(now)
+
+        await house.invoke(house.function())
+        monkeypatch.setattr(house.engine.fleet, "tick", fail_once)
+
+        await house.until_empty()
+        assert not failures
