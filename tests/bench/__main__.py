@@ -61,7 +61,9 @@ def _options() -> argparse.Namespace:
 
 def main() -> int:
     """0: everything was measured, met or not."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Both set here: a shell starts background jobs with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     options = _options()
     chosen = [each for each in MEASUREMENTS if options.only is None or each.name in options.only]
     rows: list[Row] = []

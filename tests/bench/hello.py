@@ -36,7 +36,11 @@ async def _serve() -> None:
 def serving() -> Iterator[tuple[Target, int]]:
     """The floor's server and its process id, while the `with` lasts."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.hello"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+        [sys.executable, "-m", "tests.bench.hello"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        start_new_session=True,
     )
     try:
         assert process.stdout is not None

@@ -100,6 +100,7 @@ class RunningLoad:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
+            start_new_session=True,  # an interrupted terminal is ours to handle, not each child's
         )
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asdict(load)).encode() + b"\n")

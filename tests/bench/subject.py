@@ -261,11 +261,12 @@ def hearth(engine: docker.DockerClient, settings: Mapping[str, str]) -> Iterator
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Clearing up is finished once it has begun; it has its own limit."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _free_port() -> int:
