@@ -61,8 +61,9 @@ def gate(house: House) -> Iterator[Gate]:
 
 
 def _open_handles() -> set[str]:
-    """Every descriptor of this process, with what it is."""
-    return {f"{fd}:{_target(fd)}" for fd in os.listdir("/proc/self/fd") if _target(fd)}
+    """Every descriptor of this process, with what it is. libuv keeps one of /dev/null in reserve."""
+    found = {fd: _target(fd) for fd in os.listdir("/proc/self/fd")}
+    return {f"{fd}:{target}" for fd, target in found.items() if target not in ("", "/dev/null")}
 
 
 def _target(fd: str) -> str:

@@ -147,7 +147,11 @@ async def test_last_words_arrive_before_the_loss(ends: Ends) -> None:
     ends.peer.sendall(b"last words")
     ends.peer.close()
 
-    assert await ends.until_lost() is True
+    # uvloop calls a reader no more than once after an error (libuv stops polling then); whoever needs to know asks.
+    while ends.wire.poll():
+        pass
+
+    assert ends.lost == [True]
     assert ends.received == b"last words"
 
 
