@@ -37,7 +37,8 @@ class Wire:
 
     def poll(self) -> bool:
         """Read what is there now; whether there was something. Called by the loop, and by whoever must know now how
-        things stand."""
+        things stand: libuv, and so uvloop, stops looking after an error, so of last words and a reset behind them the
+        loop reports only the words. An exit is always settled by asking, and a timeout ends the rest."""
         if not self._is_open:
             return False
         try:
