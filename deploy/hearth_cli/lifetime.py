@@ -7,6 +7,7 @@ Rule 3: whatever ends the daemon is said in `run/last-exit`, for `hearth up` to 
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -72,6 +73,9 @@ def run(settings: Settings, serve: Serve) -> Exit:
     """Serve until told to stop. Logs and notes why it ended."""
     place = data_dir(settings)
     place.create()
+    # Every environment needs a handful of descriptors, and the usual soft limit is 1,024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # A terminal that closes is nothing to a daemon; SIGPIPE is ignored by Python already.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
