@@ -145,10 +145,6 @@ class Connection(asyncio.Protocol):
             self._is_paused = True
             self._transport.pause_reading()
 
-    def eof_received(self) -> bool:
-        """A client that has said everything may still listen; keep the connection until it is answered."""
-        return self.is_serving
-
     def _advance(self) -> None:
         """Serve the request at the head of the buffer, once all of it is there, or hand the connection over."""
         if self._head is None and self._buffer:
