@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import docker
@@ -59,6 +60,10 @@ def containers(client: docker.DockerClient, belongs: Callable[[str], bool]) -> i
 
 def _remove(container: Container) -> None:
     try:
+        # Without a CPU quota: the thousand processes of a fork bomb die too slowly under theirs. One that does not
+        # run has none to lift; should lifting fail, removing says why.
+        with suppress(APIError):
+            container.update(cpu_quota=-1)
         container.remove(force=True, v=True)
     except NotFound:
         pass

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 STEM_CONTAINER_MIB = 256
 """The memory limit a stem cell starts with; the function's own replaces it before its code is loaded."""
 SAMPLE_S = 0.1
+LARGEST_MIB = 10_240  # memory of the largest function there can be
 CHANGE_S = 5.0
 """How long a removal waits for work under way on the same places, which takes milliseconds."""
 ORPHAN_S = 600
@@ -269,11 +270,18 @@ class Environments:
         member.link.drain_output()
         if member.container is not None:
             self._disconnect(member, but_watch=True)  # a second attempt must be able to kill it
+            await self._let_die(member.container, member.function.memory_mib if member.function else STEM_CONTAINER_MIB)
             await self._containers.remove(member.container.id)
             self._limits.forget(member.container)
         self._disconnect(member)
         await self._slots.release(member.id)
         self.members.pop(member.id, None)
+
+    async def _let_die(self, container: Container, memory_mib: int) -> None:
+        """Lift the CPU quota. Dying takes CPU time too: the thousand processes of a fork bomb, killed at 7 % of a CPU,
+        take minutes, and the engine gives up removing them."""
+        with contextlib.suppress(ContainerError, OSError):
+            await self._limits.apply(container, memory_mib=memory_mib, cpus=None)
 
     def _disconnect(self, member: Member, *, but_watch: bool = False) -> None:
         if member.http is not None:
@@ -346,8 +354,10 @@ class Environments:
             return None
 
     async def _discard(self, container: Container) -> None:
+        await self._let_die(container, LARGEST_MIB)
         try:
             await self._containers.remove(container.id)
+            self._limits.forget(container)
             await self._slots.release(container.environment_id)
         except (ContainerError, OSError) as error:
             log.warning("could not remove a leftover", container=container.id, error=str(error))

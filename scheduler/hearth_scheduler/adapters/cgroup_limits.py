@@ -8,6 +8,7 @@ import errno
 import os
 from pathlib import Path
 
+from hearth_scheduler.adapters.cgroup_paths import Hierarchies
 from hearth_scheduler.adapters.cgroup_readings import CgroupReadings
 from hearth_scheduler.adapters.docker_template import CPU_PERIOD_US
 from hearth_scheduler.ports import Container, ContainerError
@@ -19,11 +20,19 @@ _GONE = frozenset({errno.ENOENT, errno.ENODEV})
 class CgroupLimits(CgroupReadings):
     """Limits and readings. A container that is gone is not an error: its death is told elsewhere."""
 
+    def __init__(self, hierarchies: Hierarchies, *, proc: Path = Path("/proc")) -> None:
+        super().__init__(hierarchies, proc=proc)
+        self._known: dict[str, dict[str, tuple[Path, bool]]] = {}
+
     async def apply(self, container: Container, *, memory_mib: int, cpus: float | None) -> None:
         """Two or three short writes, so not worth a thread. Lowering below what is in use would make the kernel
         reclaim inside the write; a stem cell uses far less than the smallest function may. Raises ContainerError
         if the kernel refuses."""
-        groups = self.directories(container, "memory", "cpu")
+        # A process that is being killed has left its groups already by its own account (version 1), and yet its
+        # children are limited by them while they die.
+        groups = self.directories(container, "memory", "cpu") or self._known.get(container.id, {})
+        if groups:
+            self._known[container.id] = groups
         try:
             if "memory" in groups:
                 _limit_memory(*groups["memory"], memory_mib * 2**20)
@@ -32,6 +41,10 @@ class CgroupLimits(CgroupReadings):
         except OSError as problem:
             if problem.errno not in _GONE:
                 raise ContainerError(f"limits of {container.environment_id}: {problem}") from problem
+
+    def forget(self, container: Container) -> None:
+        super().forget(container)
+        self._known.pop(container.id, None)
 
 
 def quota_us(cpus: float | None) -> int | None:
