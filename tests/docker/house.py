@@ -173,7 +173,7 @@ class House:
     def leftovers(self) -> list[str]:
         """Whatever of it can still be found on this machine."""
         run = self.place.run.iterdir() if self.place.run.exists() else iter(())
-        filters = {"label": f"hearth.instance={self.instance}"}
+        filters: dict[str, Any] = {"label": f"hearth.instance={self.instance}"}
         return [
             *(f"container {each.name}" for each in self.engine.containers.list(all=True, filters=filters)),
             *(f"network {each.name}" for each in self.engine.networks.list(filters=filters)),

@@ -130,7 +130,8 @@ class TestBoto3:
         assert hearth.invoke(name, 1).value == {"hello": 1}
 
         answer = hearth.api.update_function_code(
-            FunctionName=name, ZipFile=package({"app.py": "import os\ndef handler(e, c): return os.environ.get('KEY')\n"})
+            FunctionName=name,
+            ZipFile=package({"app.py": "import os\ndef handler(e, c): return os.environ.get('KEY')\n"}),
         )
         assert answer["LastUpdateStatus"] == "InProgress"
         hearth.api.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
