@@ -41,6 +41,7 @@ from hearth_scheduler.adapters.processors import Processors
 from hearth_scheduler.core.fleet import Fleet, Policy
 from hearth_scheduler.engine import Engine
 from hearth_scheduler.environments import Environments, Surroundings
+from hearth_scheduler.ports import ContainerError
 from hearth_scheduler.reporter import Reporter
 
 DRAIN_S = 20.0
@@ -77,7 +78,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         registry = Registry(functions)
         containers = _containers(settings, host)
         stack.callback(containers.close)
-        stack.push_async_callback(containers.remove_network)
+        stack.push_async_callback(_remove_network, containers)
         stack.push_async_callback(host.slots.slots.destroy)
         engine = _engine(settings, host, containers, Reporter(logs, settings.region), codes=packages, run=run)
         packages.ask_in_use(engine.codes_in_use)
@@ -125,6 +126,14 @@ def _inspect(settings: Settings, place: DataDir) -> Host:
         )
     finally:
         engine.close()
+
+
+async def _remove_network(containers: DockerContainers) -> None:
+    """Not while containers use it, which it is when the start failed: then that is the error to show, not this one."""
+    try:
+        await containers.remove_network()
+    except ContainerError as error:
+        log.warning("the network of the functions stays", error=str(error))
 
 
 def _containers(settings: Settings, host: Host) -> DockerContainers:

@@ -80,6 +80,8 @@ class Engine:
         self._tasks = Tasks()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = NEVER
+        self._early_limits: dict[FunctionName, int | None] = {}
+        self._is_open = False
         self._is_closing = False
         self._emptied = asyncio.Event()
 
@@ -95,6 +97,9 @@ class Engine:
             await self._environments.close()
             await self._tasks.__aexit__()
             raise
+        self._is_open = True
+        for name, reserved in self._early_limits.items():
+            self.limit(name, reserved)
         self._perform(self.fleet.tick(self._clock()))
         self._sweeper = self._tasks.start(self._sweep(), "container-sweeper")
         self._observer = self._tasks.start(self._observe(), "processor-gauge")
@@ -182,7 +187,11 @@ class Engine:
         self._perform(self.fleet.forget(name, self._clock()))
 
     def limit(self, name: FunctionName, reserved: int | None) -> None:
-        """See `hearth.ports.Scheduler.limit`."""
+        """See `hearth.ports.Scheduler.limit`. Before the start nothing is there to stop or to feed, and nothing may be
+        started yet: what is said then is done once the containers of the run before are known."""
+        if not self._is_open:
+            self._early_limits[name] = reserved
+            return
         self._perform(self.fleet.limit(name, reserved, self._clock()))
 
     def codes_in_use(self) -> set[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.integration.engine_house import RUNTIME, House
 
-from hearth.core.invocation import Succeeded
+from hearth.core.invocation import Succeeded, Throttled, ThrottleReason
 from hearth_scheduler.core.environment import Phase
 from hearth_scheduler.member import FUNCTION_FILE
 from hearth_scheduler.ports import ContainerRequest
@@ -46,6 +46,16 @@ async def test_a_warm_environment_outlives_its_scheduler_and_is_used_again(house
         assert len(house.containers.started) == 1
     assert house.containers.running == []
     assert await house.slots.leftovers() == []
+
+
+async def test_limits_known_before_the_start_start_nothing_and_hold_after_it(house: House) -> None:
+    engine = house.build(stems=1)
+    function = house.function()
+    engine.configure(function)
+    engine.limit(function.name, 0)
+    assert engine.fleet.environments == {}
+    async with engine:
+        assert await house.invoke(function) == Throttled(ThrottleReason.RESERVED)
 
 
 async def test_the_logs_of_an_adopted_environment_go_on_in_the_same_stream(house: House) -> None:
