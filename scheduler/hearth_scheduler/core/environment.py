@@ -70,7 +70,7 @@ class Environment:
 
     `deadline` is the moment by which the present phase must end, in the scheduler's monotonic seconds:
     STARTING, INIT: the environment has failed; BUSY, RETIRING: the invocation has timed out; IDLE: it goes;
-    STOPPING: the removal is ordered anew. `since` is when the phase began.
+    STOPPING: the removal is ordered anew. `since` is when the phase began. `has_run`: an invocation has ended here.
     """
 
     id: str
@@ -79,6 +79,7 @@ class Environment:
     deadline: float = NEVER
     function: FunctionVersion | None = None
     request_id: str | None = None
+    has_run: bool = False
     phase: Phase = Phase.STARTING
     history: deque[tuple[float, Signal]] = field(default_factory=lambda: deque(maxlen=HISTORY))
 

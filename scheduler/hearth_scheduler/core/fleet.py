@@ -86,6 +86,7 @@ class Fleet:
         if pool.current.revision != function.revision:
             pool.current = function
             pool.base_s = pool.init_s = 0.0
+            pool.is_base_known = False
             self._retire(pool, now, effects)
             self._feed(now, effects)
         else:
@@ -414,7 +415,8 @@ class Fleet:
 
     def _finish(self, environment: Environment, pool: Pool | None, now: float, effects: list[Effect]) -> None:
         if pool is not None:
-            pool.took(now - environment.since, now)
+            pool.took(now - environment.since, now, is_first=not environment.has_run)
+        environment.has_run = True
         request = self.requests.get(environment.request_id or "")
         environment.request_id = None
         if environment.phase is Phase.RETIRING:

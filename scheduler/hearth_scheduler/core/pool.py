@@ -44,6 +44,7 @@ class Pool:
     initialising: int = 0
     base_s: float = 0.0
     init_s: float = 0.0
+    is_base_known: bool = False
     measured_at: float = 0.0
     grown_at: float = 0.0
     patient_until: float = 0.0
@@ -61,8 +62,14 @@ class Pool:
         function = environment.function
         return function is not None and function.revision == self.current.revision
 
-    def took(self, seconds: float, now: float) -> None:
-        """An invocation occupied an environment for this long."""
+    def took(self, seconds: float, now: float, *, is_first: bool) -> None:
+        """An invocation occupied an environment for this long. An environment's first one is believed only as long as
+        there is nothing better."""
+        if is_first:
+            self.base_s = self.base_s or seconds
+            return
+        if not self.is_base_known:
+            self.base_s, self.is_base_known = 0.0, True
         crept = self.base_s * (1.0 + (now - self.measured_at) / CREEP_S)
         self.base_s = min(seconds, crept) if self.base_s else seconds
         self.measured_at = now
@@ -74,6 +81,7 @@ class Pool:
             busy=self.busy,
             members=len(self.members),
             base_s=self.base_s,
+            is_base_known=self.is_base_known,
             init_s=self.init_s,
             waited_s=now - self.waiting[0].since if self.waiting else 0.0,
             since_growth_s=now - self.grown_at,
