@@ -310,7 +310,7 @@ class Environments:
 
     def _try_to_adopt(self, container: Container) -> bool:
         """It runs and its directory is there: listen, and let it show itself within the start timeout."""
-        if not container.pid or not self._slots.places(container.environment_id).sockets.is_dir():
+        if not container.pid or not self._has_places(container):
             return False
         member = self._new_member(container.environment_id, container.runtime)
         member.container = container
@@ -323,6 +323,12 @@ class Environments:
         self._engine.adopt(member.id, member.runtime, working_s=self._working_s(member))
         self._watch(member)
         return True
+
+    def _has_places(self, container: Container) -> bool:
+        try:
+            return self._slots.places(container.environment_id).sockets.is_dir()
+        except ValueError:  # a label that is no id: not a container of ours, whatever else its labels say
+            return False
 
     def _working_s(self, member: Member) -> float | None:
         """How long it may be busy with what its last scheduler gave it; None for a stem cell."""
@@ -359,6 +365,8 @@ class Environments:
             await self._containers.remove(container.id)
             self._limits.forget(container)
             await self._slots.release(container.environment_id)
+        except ValueError:
+            pass  # a label that is no id: it has no places
         except (ContainerError, OSError) as error:
             log.warning("could not remove a leftover", container=container.id, error=str(error))
 
