@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from hearth.config import Settings
 from hearth_cli.console import Failure
+from hearth_cli.locations import data_dir
 
 _FILES = ("hearth.yaml", "hearth.toml")
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@]*):([^@]*)(?=@)")
@@ -24,12 +26,27 @@ def load() -> Settings:
     if file is not None and not file.is_file():
         raise Failure(f"HEARTH_CONFIG names {file}, which does not exist")
     try:
-        return Settings()
+        settings = Settings()
+        if _names_own_redis(settings):
+            settings.redis_url = None
+        return settings
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise Failure(f"the settings are wrong: {wrong}") from error
     except (SettingsError, ValueError, OSError) as error:
         raise Failure(f"the settings cannot be read: {error}") from error
+
+
+def _names_own_redis(settings: Settings) -> bool:
+    """Whether the URL is of Hearth's own Redis: `hearth env` exports it under the very name of the setting, and a
+    shell that has evaluated that must still start and stop that Redis. Its password is known by nobody else."""
+    if settings.redis_url is None:
+        return False
+    try:
+        own = (data_dir(settings).keys / "redis-password").read_text(encoding="ascii").strip()
+    except OSError:
+        return False
+    return urlsplit(settings.redis_url).password == own
 
 
 def config_file() -> Path | None:

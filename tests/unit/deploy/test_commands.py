@@ -81,6 +81,14 @@ def test_env_names_a_redis_that_redis_clients_understand(run: Run) -> None:
     assert (url.scheme, url.hostname, url.port, len(url.password or "")) == ("redis", "127.0.0.1", 9401, 48)
 
 
+def test_a_shell_that_evaluated_env_still_means_hearths_own_redis(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = json.loads(run("env", "--json").stdout)["HEARTH_REDIS_URL"]
+    monkeypatch.setenv("HEARTH_REDIS_URL", own)
+    assert json.loads(run("config", "--json").stdout)["redis_url"]["value"] is None
+    monkeypatch.setenv("HEARTH_REDIS_URL", "redis://somewhere:6379/0")
+    assert json.loads(run("config", "--json").stdout)["redis_url"]["value"] == "redis://somewhere:6379/0"
+
+
 def test_env_of_an_open_address_names_one_that_can_be_reached(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEARTH_HOST", "0.0.0.0")
     assert json.loads(run("env", "--json").stdout)["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
