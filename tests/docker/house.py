@@ -111,7 +111,8 @@ class House:
             timeout=COMMAND_LIMIT_S,
             check=False,
         )
-        assert done.returncode == 0, f"{program} {' '.join(arguments)}: {done.stderr.decode()[-2000:]}"
+        said = done.stderr.decode()[-2000:]
+        assert done.returncode == 0, f"{program} {' '.join(arguments)}: {said}\n{self.errors()}"
         return done.stdout.decode()
 
     def aws(self, *arguments: str) -> Any:
@@ -152,6 +153,11 @@ class House:
         finally:
             os.close(handle)
         eventually(lambda: running_pid(self.place) is None, "the daemon is dead", 10)
+
+    def errors(self) -> str:
+        """The last errors in the daemon's log."""
+        log = self.place.log.read_text().splitlines() if self.place.log.exists() else []
+        return "\n".join([line[:4_000] for line in log if '"level": "error"' in line][-1:])
 
     # What is there
 

@@ -9,17 +9,9 @@ from typing import Any
 
 import pytest
 from tests.docker.house import NODE, Answer, House, eventually
-from tests.docker.witness import CLIENT, Witness
+from tests.docker.witness import CLIENT, WHO, Witness
 
 pytestmark = pytest.mark.docker
-
-WHO = """
-def environment():
-    # The directory on the host that is this environment's own.
-    with open("/proc/self/mountinfo") as mounts:
-        return next(line.split()[3].split("/")[-2] for line in mounts if line.split()[4] == "/run/hearth")
-"""
-"""Python source of `environment()`, the id that the container's label carries."""
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,15 @@ def tell(line):
 """Python source of `tell(line)`, to be put before a handler. Its function needs the variable WITNESS."""
 
 
+WHO = """
+def environment():
+    # The directory on the host that is this environment's own.
+    with open("/proc/self/mountinfo") as mounts:
+        return next(line.split()[3].split("/")[-2] for line in mounts if line.split()[4] == "/run/hearth")
+"""
+"""Python source of `environment()`, the id that the container's label carries."""
+
+
 @dataclass(slots=True)
 class Witness:
     """The lines heard so far, with the epoch second each was heard at. Lines of one function stay in order."""
