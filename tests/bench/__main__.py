@@ -1,11 +1,9 @@
 """`python -m tests.bench [--only ROW …] [--json FILE] [--quick | --full]`: measure, print, clear up."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 
 import docker
 from rich.console import Console
@@ -24,7 +22,7 @@ from tests.bench.measurement import (
     Measurement,
     Size,
 )
-from tests.bench.subject import hearth
+from tests.bench.subject import hearth, heed_interrupts
 
 # Neighbours with the same settings share one Hearth.
 MEASUREMENTS = (
@@ -61,9 +59,7 @@ def _options() -> argparse.Namespace:
 
 def main() -> int:
     """0: everything was measured, met or not."""
-    # Both set here: a shell starts background jobs with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    heed_interrupts()
     options = _options()
     chosen = [each for each in MEASUREMENTS if options.only is None or each.name in options.only]
     rows: list[Row] = []
@@ -125,10 +121,6 @@ def _reason(error: Exception) -> str:
 
 def _tell(message: str) -> None:
     _err.print(f"  {message}", style="dim", markup=False)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from tests.bench import cpu, docker_floor, functions, load
 from tests.bench.load import Load, LoadResult, RunningLoad, Target
-from tests.bench.subject import ONE_VCPU_MIB, BenchFailure, Hearth, hearth
+from tests.bench.subject import ONE_VCPU_MIB, BenchFailure, Hearth, hearth, heed_interrupts
 
 RATE_PER_S = 500
 _FRAME = re.compile(r"^(?P<function>.*) \((?P<file>[^()]*?)(?::\d+)?\)$")
@@ -121,6 +121,7 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=int, default=10)
     options = parser.parse_args()
+    heed_interrupts()
     with docker_floor.engine() as engine, hearth(engine, {}) as subject:
         _measure(subject, options.way, options.connections, options.seconds)
     return 0

@@ -110,11 +110,10 @@ def burst(bench: Bench) -> list[Row]:
     """Many clients at once on a function that nothing runs yet. The ideal is calls / clients x 100 ms."""
     bench.tell("64 clients at once from zero")
     ideal_s = BURST_CALLS / BURST_CLIENTS * 0.1
-    result = _from_zero(bench, "burst")
+    result, stems = _from_zero(bench, "burst")
     return [
         Row(
-            f"{BURST_CLIENTS} clients, {BURST_CALLS} calls of 100 ms, from zero"
-            f" ({bench.hearth.wanted_stems()} stem cells)",
+            f"{BURST_CLIENTS} clients, {BURST_CALLS} calls of 100 ms, from zero ({stems} stem cells)",
             f"{result.duration_s:.2f} s, {_failures(result)}",
             f"{ideal_s:.2f} s ideal",
             quotient(result.duration_s, ideal_s),
@@ -131,10 +130,12 @@ def burst(bench: Bench) -> list[Row]:
     ]
 
 
-def _from_zero(bench: Bench, name: str) -> LoadResult:
+def _from_zero(bench: Bench, name: str) -> tuple[LoadResult, int]:
+    """What came back, and how many stem cells there were at the start."""
     with bench.hearth.function(name, functions.SLEEP) as target:
         bench.hearth.settle()
-        return load.run(Load((target,), BURST_CLIENTS, 60, total=BURST_CALLS))
+        stems = bench.hearth.ready_stems()
+        return load.run(Load((target,), BURST_CLIENTS, 60, total=BURST_CALLS)), stems
 
 
 def many_functions(bench: Bench) -> list[Row]:
@@ -146,13 +147,14 @@ def many_functions(bench: Bench) -> list[Row]:
         deploy = bench.hearth.deploy
         targets = tuple(at_once(lambda i: deploy(names[i], functions.revision(i)), range(MANY)))
         bench.hearth.settle()
+        stems = bench.hearth.ready_stems()
         result = load.run(Load(targets, MANY, 60, total=MANY))
     finally:
         bench.hearth.delete(*(name for name in names if _exists(bench, name)))
     worst = result.latency().worst
     return [
         Row(
-            f"0 → {MANY} different functions at once, slowest answer ({bench.hearth.wanted_stems()} stem cells)",
+            f"0 → {MANY} different functions at once, slowest answer ({stems} stem cells)",
             f"{worst:.2f} s, {_failures(result)}",
             f"{ms(floor)} docker create + start of one",
             quotient(worst, floor),

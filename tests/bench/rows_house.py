@@ -69,6 +69,7 @@ def _environment_row(weights: list[Weight], made: int) -> Row:
 
 def _control_plane_rows(bench: Bench) -> list[Row]:
     hearth, count = bench.hearth, bench.size.idle_functions
+    hearth.settle()
     time.sleep(_REST_S)
     before = _control_plane(hearth)
     containers = len(hearth.containers())

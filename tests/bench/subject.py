@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -37,8 +38,9 @@ PLENTY_MIB = 4_000_000
 """Memory budget of the environments: never what limits, since none of these functions uses what it may."""
 _COMMAND_LIMIT_S = 180.0
 _WAIT_LIMIT_S = 60.0
-_STOCK_LIMIT_S = 240.0
-"""A large stock is filled gently, and slower still while the host is busy."""
+SETTLE_S = 20.0
+SETTLE_PER_STEM_S = 3.0
+"""A stock is filled gently, and slower still while the host is busy."""
 _LOOK_EVERY_S = 0.05
 
 
@@ -155,17 +157,25 @@ class Hearth:
     # ---- waiting for it ----
 
     def settle(self) -> None:
-        """Wait until nothing is busy: the stem cells that are wanted are ready and nothing starts or stops."""
-        wanted = self.wanted_stems()
+        """Wait until the stem cells that are wanted are ready and nothing starts or stops. A host that others keep busy
+        may never get there: then go on with what there is, which the rows say."""
+        wanted = self._wanted_stems()
+        until = time.monotonic() + SETTLE_S + SETTLE_PER_STEM_S * wanted
+        while not (self.ready_stems() >= wanted and self._is_still()):
+            if time.monotonic() > until:
+                if wanted and not self.ready_stems():
+                    raise BenchFailure("no stem cell became ready")
+                return
+            time.sleep(_LOOK_EVERY_S)
 
-        def is_quiet() -> bool:
-            health = self.health()
-            ready = int(health["stem_cells"].get(RUNTIME, 0))
-            return ready >= wanted and len(self.containers()) == sum(health["environments"].values())
+    def _is_still(self) -> bool:
+        return len(self.containers()) == sum(map(int, self.health()["environments"].values()))
 
-        wait_until(is_quiet, "the stem cells are ready", _STOCK_LIMIT_S)
+    def ready_stems(self) -> int:
+        """How many stem cells of our runtime wait."""
+        return int(self.health()["stem_cells"].get(RUNTIME, 0))
 
-    def wanted_stems(self) -> int:
+    def _wanted_stems(self) -> int:
         wish = json.loads(self._environment.get("HEARTH_STEM_CELLS", '{"python3.13": 4}'))
         return int(wish.get(RUNTIME, 0))
 
@@ -204,9 +214,9 @@ class Hearth:
             self.delete(name)
 
     def delete(self, *names: str) -> None:
-        """Delete functions and wait until their environments are gone."""
+        """Delete functions and wait until their environments are gone; the stock need not be full again."""
         at_once(lambda name: self.api.delete_function(FunctionName=name), names)
-        self.settle()
+        wait_until(self._is_still, "the environments are gone")
 
     def map_queue(self, function: str, queue: str, batch_size: int) -> str:
         """Feed the function from a Redis list; the mapping's UUID."""
@@ -256,6 +266,17 @@ def hearth(engine: docker.DockerClient, settings: Mapping[str, str]) -> Iterator
         with _uninterrupted():
             subject.command("down", "--purge")
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def heed_interrupts() -> None:
+    """Make both ways of being stopped a KeyboardInterrupt, which clears up. Both are set, because a shell starts
+    background jobs with SIGINT ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 @contextmanager
