@@ -1,7 +1,8 @@
-"""The way of nearly every invocation: plain `POST …/invocations` requests, read and answered without ceremony.
+"""The way of nearly every request to a function: plain HTTP/1.1, read and answered without ceremony.
 
-A connection starts here. As long as its requests are plain invocations they are served here, one after the other; the
-first that is anything else takes the connection, with every byte of that request, over to aiohttp, for good.
+A connection starts here. As long as its requests are plain and the router knows them, they are served here, one after
+the other; the first that is anything else takes the connection, with every byte of that request, over to aiohttp, for
+good.
 
 Rule 1: nothing unusual is decided here (`core/http_head.py`): aiohttp sees it as if this lane did not exist.
 Rule 2: one request of a connection at a time; what arrives meanwhile is kept, up to a bound, and then not read.
@@ -10,54 +11,61 @@ Rule 3: whoever goes away is not missed: the wait is cancelled, the handler goes
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import orjson
 import structlog
 
 from hearth.core.errors import HearthError, ServiceError
-from hearth.core.invocation import MAX_REQUEST_BYTES
 from hearth_gateway.core import http_head
 from hearth_gateway.core.error_rendering import render
-from hearth_gateway.core.http_head import Head, LowerHeaders
+from hearth_gateway.core.http_head import Head
 from hearth_gateway.core.operations import ApiResponse
 
-INVOKE_PREFIX = b"POST /2015-03-31/functions/"
-_TARGET_PREFIX = "/2015-03-31/functions/"
-_SUFFIX = "/invocations"
-URL_HOST = b".lambda-url."
 MAX_AHEAD_BYTES = 64 * 1024
 """Bytes of further requests that are read before this one is answered."""
 IDLE_S = 75.0
 """A connection without a request, or with half of one, is closed after this long (aiohttp's own keep-alive limit)."""
 SWEEP_S = 15.0
 
-Done = Callable[[str, ApiResponse], None]
+
+class Answer(NamedTuple):
+    """What goes on the wire; headers may repeat."""
+
+    status: int
+    headers: Iterable[tuple[str, str]]
+    body: bytes
 
 
-class Invoke(Protocol):
-    """What the lane hands its requests to."""
+Done = Callable[[str, Answer], None]
+"""Takes the request id and the answer."""
 
-    def __call__(
-        self, label: str, query: str, headers: LowerHeaders, *, body: bytes, done: Done
-    ) -> "asyncio.Future[Any] | None":
-        """Call `done(request id, answer)`, now or later; give what to cancel if the client goes away before. Raises
-        nothing."""
+
+class Handler(Protocol):
+    """Serves requests of one kind."""
+
+    def __call__(self, head: Head, body: bytes, peer: str, done: Done) -> "asyncio.Future[Any] | None":
+        """Call `done`, now or later; give what to cancel if the client goes away before. Raises nothing."""
         ...
 
 
+Router = Callable[[Head], Handler | None]
+"""Who serves the requests with this head; None: not this lane."""
+
+_OURS = frozenset({"x-amzn-requestid", "content-length", "connection", "date", "server"})
+_NO_BODY = frozenset({HTTPStatus.NO_CONTENT.value, HTTPStatus.NOT_MODIFIED.value})
 _REASONS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 class FastLane:
     """The connections of this lane. `overtake` makes the protocol that a connection is handed over to."""
 
-    def __init__(self, invoke: Invoke, overtake: Callable[[], asyncio.Protocol]) -> None:
-        self.invoke = invoke
+    def __init__(self, route: Router, overtake: Callable[[], asyncio.Protocol]) -> None:
+        self.route = route
         self.overtake = overtake
         self.connections: set[Connection] = set()
         self.is_stopping = False
@@ -124,11 +132,15 @@ class Connection(asyncio.Protocol):
         self._head: Head | None = None
         self._known = b""
         self._known_head: Head | None = None
+        self._handler: Handler | None = None
+        self._peer = ""
         self._is_paused = False
         self._stays = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if peer else ""
         self._lane.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -158,12 +170,12 @@ class Connection(asyncio.Protocol):
         if self._known_head is not None and buffer.startswith(self._known):
             return self._known_head
         if not http_head.is_complete(buffer):
-            is_begun_well = buffer.startswith(INVOKE_PREFIX) or INVOKE_PREFIX.startswith(buffer)
-            if not is_begun_well or len(buffer) > http_head.MAX_HEAD_BYTES:
+            if len(buffer) > http_head.MAX_HEAD_BYTES or not http_head.may_become_plain(buffer):
                 self._hand_over()
             return None
-        head = http_head.parse(buffer) if buffer.startswith(INVOKE_PREFIX) else None
-        if head is None or not _is_for_us(head):
+        head = http_head.parse(buffer)
+        self._handler = None if head is None else self._lane.route(head)
+        if head is None or self._handler is None:
             self._hand_over()
             return None
         self._known, self._known_head = bytes(buffer[: head.body_start]), head
@@ -175,11 +187,10 @@ class Connection(asyncio.Protocol):
         self._head = None
         self._stays = head.keeps_alive
         self.is_serving = True
-        path, _, query = head.target.partition("?")
-        label = path[len(_TARGET_PREFIX) : -len(_SUFFIX)]
-        self._running = self._lane.invoke(label, query, LowerHeaders(head.headers), body=body, done=self._answer)
+        assert self._handler is not None
+        self._running = self._handler(head, body, self._peer, self._answer)
 
-    def _answer(self, request_id: str, answer: ApiResponse) -> None:
+    def _answer(self, request_id: str, answer: Answer) -> None:
         self._running = None
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -197,15 +208,17 @@ class Connection(asyncio.Protocol):
         if self._buffer:
             self._advance()
 
-    def _rendered(self, answer: ApiResponse, request_id: str, *, stays: bool) -> bytes:
-        more = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+    def _rendered(self, answer: Answer, request_id: str, *, stays: bool) -> bytes:
+        more = "".join([f"{name}: {value}\r\n" for name, value in answer.headers if name.lower() not in _OURS])
         if not stays:
             more += "Connection: close\r\n"
+        length = "" if answer.status in _NO_BODY else f"Content-Length: {len(answer.body)}\r\n"
+        reason = _REASONS.get(answer.status) or f"{answer.status} "
         head = (
-            f"HTTP/1.1 {_REASONS[answer.status]}\r\n{more}x-amzn-RequestId: {request_id}\r\n"
-            f"Content-Length: {len(answer.body)}\r\nDate: {self._lane.date()}\r\nServer: Hearth\r\n\r\n"
-        )
-        return head.encode("latin-1") + answer.body
+            f"HTTP/1.1 {reason}\r\n{more}x-amzn-RequestId: {request_id}\r\n"
+            f"{length}Date: {self._lane.date()}\r\nServer: Hearth\r\n\r\n"
+        ).encode("utf-8", "surrogateescape")
+        return head + answer.body if length else head
 
     def _hand_over(self) -> None:
         """Give the connection to the full implementation, from the first byte that is not served yet."""
@@ -229,17 +242,15 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-def _is_for_us(head: Head) -> bool:
-    """Whether this is a plain invocation; one over the size limit gets its error from the other side."""
-    if URL_HOST in head.headers[b"host"]:
-        return False  # a function URL may have any path
-    return head.target.partition("?")[0].endswith(_SUFFIX) and head.body_end - head.body_start <= MAX_REQUEST_BYTES
+def answered(response: ApiResponse) -> Answer:
+    """An operation's answer, for this lane."""
+    return Answer(response.status, response.headers.items(), response.body)
 
 
-def failed(error: Exception) -> ApiResponse:
+def failed(error: Exception) -> Answer:
     """The answer for an error: a documented one in its form, any other as an internal error, logged here."""
     if not isinstance(error, HearthError):
         structlog.get_logger().exception("request failed", exc_info=error)
         error = ServiceError("An internal error occurred. Please try again.")
     rendered = render(error)
-    return ApiResponse(rendered.status, orjson.dumps(rendered.body), rendered.headers)
+    return Answer(rendered.status, rendered.headers.items(), orjson.dumps(rendered.body))

@@ -28,10 +28,10 @@ from hearth.registry import Registry
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.error_rendering import render
 from hearth_gateway.core.http_event import HttpRequest
-from hearth_gateway.core.http_head import LowerHeaders
+from hearth_gateway.core.http_head import Head, LowerHeaders
 from hearth_gateway.core.operations import ApiResponse, Route, route
 from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
-from hearth_gateway.fast_lane import Done, FastLane, failed
+from hearth_gateway.fast_lane import Answer, Done, FastLane, Handler, answered, failed
 from hearth_gateway.function_url import FunctionUrls
 from hearth_gateway.invoke import DRY_RUN, Invoker, answer
 from hearth_gateway.random_bytes import RandomBytes
@@ -115,7 +115,7 @@ class GatewayServer:
         )
         await runner.setup()
         assert runner.server is not None
-        lane = FastLane(self._invoke_plainly, runner.server)
+        lane = FastLane(self._plainly, runner.server)
         try:
             loop = asyncio.get_running_loop()
             self._listener = await loop.create_server(lane, self._host, self._port, backlog=1024)
@@ -135,15 +135,25 @@ class GatewayServer:
                 ending.create_task(self._lane.stop(self._grace_s), name="stop-fast-lane")
                 ending.create_task(self._runner.cleanup(), name="stop-server")
 
-    def _invoke_plainly(
-        self, label: str, query: str, headers: LowerHeaders, *, body: bytes, done: Done
-    ) -> "asyncio.Future[Outcome] | None":
+    def _plainly(self, head: Head) -> Handler | None:
+        """Who serves a plain request in the fast lane: what goes to a function, if nothing about it is special."""
+        if head.method == "HEAD" or head.body_end - head.body_start > MAX_REQUEST_BYTES:
+            return None
+        if _URL_HOST in head.headers[b"host"].decode("latin-1") or head.target.startswith(_URL_PREFIX):
+            return self._url_plainly
+        is_invoke = head.target.startswith(_INVOKE_PREFIX) and head.method == "POST"
+        return self._invoke_plainly if is_invoke and head.path.endswith(_INVOKE_SUFFIX) else None
+
+    def _invoke_plainly(self, head: Head, body: bytes, peer: str, done: Done) -> "asyncio.Future[Outcome] | None":
         """An invocation from the fast lane; errors are answers."""
         identity = request_id(self._random.take(REQUEST_ID_BYTES))
+        path, _, query = head.target.partition("?")
+        label = path[len(_INVOKE_PREFIX) : -len(_INVOKE_SUFFIX)]
         try:
+            headers = LowerHeaders(head.headers)
             invocation = self._invoker.prepare(label, query, headers, body=body, request_id=identity)
             if invocation is None:
-                done(identity, DRY_RUN)
+                done(identity, answered(DRY_RUN))
                 return None
             running = self._services.scheduler.submit(invocation)
         except Exception as error:  # the top of a request
@@ -154,13 +164,40 @@ class GatewayServer:
             if outcome.cancelled():
                 return
             try:
-                response = answer(invocation, outcome.result())
+                response = answered(answer(invocation, outcome.result()))
             except Exception as error:  # the top of a request
                 response = failed(error)
             done(identity, response)
 
         running.add_done_callback(conclude)
         return running
+
+    def _url_plainly(self, head: Head, body: bytes, peer: str, done: Done) -> "asyncio.Future[None]":
+        """A request to a function URL from the fast lane. The connection is the task's parent."""
+        identity = request_id(self._random.take(REQUEST_ID_BYTES))
+
+        async def respond() -> None:
+            try:
+                response = await self._url_answer(head, body, peer, identity)
+            except Exception as error:  # the top of a request
+                response = failed(error)
+            done(identity, response)
+
+        return asyncio.create_task(respond(), name="function-url")
+
+    async def _url_answer(self, head: Head, body: bytes, peer: str, identity: str) -> Answer:
+        path, _, query = head.target.partition("?")
+        host = head.headers[b"host"].decode("latin-1")
+        if _URL_HOST in host:
+            record = self._urls.by_host(host.partition(".")[0].lower())
+        else:
+            name, slash, rest = path[len(_URL_PREFIX) :].partition("/")
+            record, path = self._urls.by_name(name), slash + rest or "/"
+        request = HttpRequest(
+            method=head.method, path=path, query=query, headers=head.pairs(), body=body, source_ip=peer
+        )
+        response = await self._urls.respond(record, request, identity)
+        return Answer(response.status, response.headers, response.body)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         identity = request_id(self._random.take(REQUEST_ID_BYTES))

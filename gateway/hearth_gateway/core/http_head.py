@@ -1,9 +1,9 @@
 """The head of a plain HTTP/1.1 request, recognised without doubt or not at all.
 
-Most invocations arrive as the same few bytes: a request line, some headers, a Content-Length, the body. Those are read
-here. Whatever is in any way unusual (another version, a transfer coding, a repeated header, a fold, a bare line break,
-an upgrade, an expectation) is not judged here but left to a complete HTTP implementation, from its first byte on. So
-there is nothing two readers could understand differently (RFC 9112, section 11.2: request smuggling).
+Most requests to functions arrive as the same few bytes: a request line, some headers, a Content-Length, the body. Those
+are read here. Whatever is in any way unusual (another version, a transfer coding, a repeated header, a fold, a bare line
+break, an upgrade, an expectation) is not judged here but left to a complete HTTP implementation, from its first byte on.
+So there is nothing two readers could understand differently (RFC 9112, section 11.2: request smuggling).
 """
 
 import re
@@ -14,6 +14,7 @@ MAX_HEAD_BYTES = 16 * 1024
 _END = b"\r\n\r\n"
 _TARGET = re.compile(rb"/[!-~]*")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BEGINNING = re.compile(rb"[A-Z]*\Z|[A-Z]+ (?:/[!-~]*)?(?: [HTP/1.\r]*)?\Z")
 _NOT_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"content-encoding", b"te", b"trailer"})
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 MAX_LENGTH_DIGITS = 8
@@ -55,10 +56,25 @@ class Head(NamedTuple):
     body_end: int
     keeps_alive: bool
 
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """The headers as text; bytes that are not UTF-8 become lone surrogates."""
+        decode = bytes.decode
+        return tuple([(decode(k), decode(v, "utf-8", "surrogateescape")) for k, v in self.headers.items()])
+
 
 def is_complete(data: bytes | bytearray) -> bool:
     """Whether the whole head has arrived."""
     return _END in data
+
+
+def may_become_plain(data: bytes | bytearray) -> bool:
+    """Whether a head of which only the beginning has arrived can still turn out plain."""
+    end = data.find(b"\n")
+    return bool(_BEGINNING.match(data)) if end < 0 else data[:end].endswith(b" HTTP/1.1\r")
 
 
 def parse(data: bytes | bytearray) -> Head | None:
