@@ -1,9 +1,9 @@
 """The head of a plain HTTP/1.1 request, recognised without doubt or not at all.
 
-Most requests to functions arrive as the same few bytes: a request line, some headers, a Content-Length, the body. Those
-are read here. Whatever is in any way unusual (another version, a transfer coding, a repeated header, a fold, a bare line
-break, an upgrade, an expectation) is not judged here but left to a complete HTTP implementation, from its first byte on.
-So there is nothing two readers could understand differently (RFC 9112, section 11.2: request smuggling).
+Most requests to functions arrive as the same few bytes: a request line, some headers, a Content-Length, the body.
+Those are read here. Whatever is in any way unusual (another version, a transfer coding, a repeated header, a fold, a
+bare line break, an upgrade, an expectation) is not judged here but left to a complete HTTP implementation, from its
+first byte on. So there is nothing two readers could understand differently (RFC 9112, section 11.2: request smuggling).
 """
 
 import re
