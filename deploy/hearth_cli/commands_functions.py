@@ -142,10 +142,12 @@ def logs(
     """Print a function's output, with its START, END and REPORT lines."""
     settings = configuration.load()
     recent = list(endpoint.log_entries(settings, name, max_bytes=_TAIL_BYTES, follow=False))
+    joined = WholeLines()
     if as_json:
         _print_entries(recent[-lines:] if lines else ())
     else:
-        newest = deque("".join(entry.text for entry in recent).splitlines(keepends=True), maxlen=lines)
+        text = "".join(joined.take(entry) for entry in recent)
+        newest = deque((text if follow else text + joined.rest()).splitlines(keepends=True), maxlen=lines)
         _write("".join(newest))
     if not follow:
         return
@@ -156,9 +158,27 @@ def logs(
             if as_json:
                 _print_entries((entry,))
             else:
-                _write(entry.text)
+                _write(joined.take(entry))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+
+
+class WholeLines:
+    """Puts the pieces of each environment's output together, so that lines of several at once do not mix."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, str] = {}
+
+    def take(self, entry: LogEntry) -> str:
+        """The lines that are complete with this piece."""
+        whole, newline, begun = (self._begun.pop(entry.stream, "") + entry.text).rpartition("\n")
+        if begun:
+            self._begun[entry.stream] = begun
+        return whole + newline
+
+    def rest(self) -> str:
+        """What has begun and not ended."""
+        return "".join(text + "\n" for text in self._begun.values())
 
 
 def unseen(entries: Iterable[LogEntry], seen: list[LogEntry]) -> Iterator[LogEntry]:

@@ -22,6 +22,7 @@ class Member:
 
     `greeting` is what its runtime client said (`stem`, `ready`, or nothing yet). `began_at`, `specialised_at` and
     `ready_at` are monotonic seconds, 0 while they have not happened. `is_cold`: no invocation has run here yet.
+    `is_mid_line`: the last output did not end its line.
     `is_introduced`: the engine knows of it; `has_asked_early`: it asked for an event before that.
     `changing` is work on its places and limits, which its removal waits for.
     """
@@ -44,6 +45,7 @@ class Member:
     specialised_at: float = 0.0
     ready_at: float = 0.0
     is_cold: bool = True
+    is_mid_line: bool = False
     is_stopping: bool = False
     left_unread: bool = False
     exit_status: tuple[int, int] | None = None

@@ -51,16 +51,24 @@ class Reporter:
         """What the function printed. Runtime clients write the line breaks inside one record as carriage returns."""
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        member.is_mid_line = not data.endswith(b"\n")
         self._write(member, data, member.call)
+
+    def _say(self, member: Member, lines: bytes, call: Call | None) -> None:
+        """A line of the platform's own begins on a line of its own, however the output before it ended."""
+        if member.is_mid_line:
+            member.is_mid_line = False
+            lines = b"\n" + lines
+        self._write(member, lines, call)
 
     def init_started(self, member: Member) -> None:
         """A cold start begins."""
-        self._write(member, log_lines.init_start_line(member.runtime, self._region), None)
+        self._say(member, log_lines.init_start_line(member.runtime, self._region), None)
 
     def started(self, member: Member, call: Call) -> None:
         """The event is handed over."""
         version = call.invocation.function.version
-        self._write(member, log_lines.start_line(call.invocation.request_id, version), call)
+        self._say(member, log_lines.start_line(call.invocation.request_id, version), call)
 
     def finished(
         self,
@@ -84,7 +92,7 @@ class Reporter:
             error_type=error_type,
         )
         lines = log_lines.end_line(call.invocation.request_id) + log_lines.report_line(report)
-        self._write(member, lines, call)
+        self._say(member, lines, call)
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
@@ -127,7 +135,7 @@ class Reporter:
             if not call.dispatched_at:  # it was the init that took too long
                 self.started(member, call)
             line = log_lines.timed_out_line(request_id, seconds, int(self.wall() * 1000))
-            self._write(member, line, call)
+            self._say(member, line, call)
             self.finished(member, call, call.dispatched_at + seconds, failure=FailureKind.TIMEOUT)
         return FunctionFailed(FailureKind.TIMEOUT, log_lines.timeout_payload(request_id, seconds), call.ledger)
 
@@ -137,7 +145,7 @@ class Reporter:
         if not call.dispatched_at:
             self.started(member, call)
         lines = log_lines.exit_lines(request_id, status=status, signal=signal, is_out_of_memory=oom)
-        self._write(member, lines, call)
+        self._say(member, lines, call)
         self.finished(member, call, call.answered_at, failure=kind)
         payload = log_lines.exit_payload(request_id, status=status, signal=signal, is_out_of_memory=oom)
         return FunctionFailed(kind, payload, call.ledger)

@@ -286,19 +286,24 @@ def handler(event, context):
     @pytest.mark.parametrize(
         "forgery",
         [
-            "b'H' + struct.pack('>II', 7, 0) + b'1\\0ready'",
-            "b'H' + struct.pack('>II', 7, 0) + b'1\\0ready' + b'N' + bytes(8)",
-            "b'H' + struct.pack('>II', 7, 0) + b'1\\0ready' + b'R' + struct.pack('>II', 36, 6) + b'0' * 36 + b'\"mine\"'",
-            "b'i' + struct.pack('>II', 13, 0) + b'1\\0running\\0 0\\0'",
+            "frame(b'H', b'1\\0ready')",
+            "frame(b'H', b'1\\0ready') + frame(b'N', b'')",
+            "frame(b'H', b'1\\0ready') + frame(b'R', b'0' * 36, b'\"mine\"')",
+            "frame(b'H', b'1\\0ready') + frame(b'R', context.aws_request_id.encode(), b'\"mine\"')",
+            "frame(b'i', b'1\\0running\\0 0\\0')",
             "b'H' + struct.pack('>II', 2**32 - 1, 2**32 - 1)",
             "os.urandom(100_000)",
         ],
+        ids=["greeting", "readiness", "foreign answer", "own answer", "init", "endless", "noise"],
     )
     def test_one_that_forges_frames_harms_nobody(
         self, hearth: House, neighbour: str, pool: ThreadPoolExecutor, forgery: str
     ) -> None:
         code = f"""
 import os, socket, struct
+
+def frame(kind, meta, body=b""):
+    return kind + struct.pack(">II", len(meta), len(body)) + meta + body
 
 def handler(event, context):
     if event:

@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
@@ -164,12 +165,13 @@ def _context(request: HttpRequest, arrival: Arrival) -> Mapping[str, Any]:
         "requestId": arrival.request_id,
         "routeKey": "$default",
         "stage": "$default",
-        "time": _log_time(arrival.at_ms),
+        "time": _log_time(arrival.at_ms // 1000),
         "timeEpoch": arrival.at_ms,
     }
 
 
-def _log_time(at_ms: int) -> str:
-    """`21/Nov/2026:10:00:00 +0000`, English whatever the locale."""
-    moment = datetime.fromtimestamp(at_ms // 1000, UTC)
+@lru_cache(maxsize=2)
+def _log_time(at_s: int) -> str:
+    """`21/Nov/2026:10:00:00 +0000`, English whatever the locale. Requests of the same second share it."""
+    moment = datetime.fromtimestamp(at_s, UTC)
     return f"{moment:%d}/{_MONTHS[moment.month - 1]}/{moment:%Y:%H:%M:%S} +0000"

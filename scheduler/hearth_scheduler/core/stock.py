@@ -2,7 +2,7 @@
 
 Rule 1: a demand (requests that wait for an environment) is served before the floor is refilled.
 Rule 2: at most `parallel_starts` container starts are under way in all; when nobody waits `REFILL_STARTS` of them, and
-on a busy host one, and only for an empty shelf: refilling must not take the processors from the invocations.
+on a busy host one: refilling must not take the processors from the invocations, and yet must come to an end.
 Rule 3: the stock follows demand: what was taken in the last `MEMORY_S` seconds is kept ready, up to the ceiling.
 Rule 4: after a failed start the next one waits 0.1 s, doubling to 5 s, so that a broken engine is not hammered.
 """
@@ -93,13 +93,12 @@ class Stock:
         if wanted or any(demand.values()):
             return wanted
         room = min(room, (1 if host_is_busy else REFILL_STARTS) - self.starting)
-        return self._refill(room, now, only_empty=host_is_busy)
+        return self._refill(room, now)
 
-    def _refill(self, room: int, now: float, *, only_empty: bool) -> list[str]:
+    def _refill(self, room: int, now: float) -> list[str]:
         wanted: list[str] = []
         for runtime, shelf in self._shelves.items():
-            target = self.target(shelf, now)
-            missing = (min(target, 1) if only_empty else target) - len(shelf.ready) - len(shelf.starting)
+            missing = self.target(shelf, now) - len(shelf.ready) - len(shelf.starting)
             wanted += [runtime] * max(0, min(missing, room - len(wanted)))
         return wanted
 

@@ -53,12 +53,14 @@ def test_nothing_is_refilled_while_somebody_waits() -> None:
     assert _starts(stock, node=3) == []
 
 
-def test_a_busy_host_refills_only_an_empty_shelf_and_one_at_a_time() -> None:
+def test_a_busy_host_refills_one_at_a_time_and_yet_comes_to_an_end() -> None:
     stock = _stock(floor=8)
     assert _starts(stock, host_is_busy=True) == [PYTHON]
 
-    _fill(stock, 1)
+    _fill(stock, 7)
+    assert _starts(stock, host_is_busy=True) == [PYTHON]
 
+    stock.begin(PYTHON, "the last one")
     assert _starts(stock, host_is_busy=True) == []
 
 
