@@ -124,7 +124,7 @@ def _config(port: int, password: str) -> str:
             f"requirepass {password}",
             "dir /data",
             "appendonly yes",
-            "appendfsync everysec",
+            "appendfsync always",
             "aof-load-truncated yes",
             'save ""',
             "maxmemory-policy noeviction",
