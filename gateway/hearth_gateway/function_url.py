@@ -112,7 +112,7 @@ def _response(invocation: Invocation, outcome: Outcome) -> HttpResponse:
             response = _described(invocation, payload)
         case FunctionFailed(_, _, ledger):
             response = bad_gateway()
-        case Throttled():
+        case Throttled() | PlatformFailed(is_gone=True):
             raise outcome_error(outcome)
         case PlatformFailed(_, _, ledger):
             response = HttpResponse(

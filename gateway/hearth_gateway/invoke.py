@@ -13,7 +13,14 @@ from urllib.parse import parse_qs, unquote
 
 import orjson
 
-from hearth.core.errors import HearthError, InvalidParameterValue, InvalidRequestContent, ServiceError, TooManyRequests
+from hearth.core.errors import (
+    HearthError,
+    InvalidParameterValue,
+    InvalidRequestContent,
+    ResourceNotFound,
+    ServiceError,
+    TooManyRequests,
+)
 from hearth.core.function import LATEST, FunctionVersion
 from hearth.core.invocation import FunctionFailed, Invocation, Outcome, PlatformFailed, Succeeded, Throttled
 from hearth.core.log_lines import LOG_TAIL_BYTES
@@ -130,7 +137,7 @@ def outcome_error(outcome: Throttled | PlatformFailed) -> HearthError:
         case Throttled(reason, retry_after_s):
             return TooManyRequests(reason.value, retry_after_s)
         case PlatformFailed(reason):
-            return ServiceError(reason)
+            return ResourceNotFound(reason) if outcome.is_gone else ServiceError(reason)
         case _:
             assert_never(outcome)
 

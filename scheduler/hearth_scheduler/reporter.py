@@ -24,7 +24,6 @@ from hearth_scheduler.member import Member
 MIB = 2**20
 _PLATFORM_WORDS = {
     Verdict.DIED: "the execution environment was lost while it handled the event",
-    Verdict.DELETED: "the function was deleted while the request waited",
     Verdict.SHUTDOWN: "Hearth is shutting down",
 }
 
@@ -124,7 +123,10 @@ class Reporter:
             case Verdict.NO_ENVIRONMENT | Verdict.INIT_FAILED:
                 words = f"no execution environment could be made ready in time: {error or 'all are starting'}"
                 outcome = PlatformFailed(words, was_started=False, ledger=call.ledger)
-            case Verdict.DIED | Verdict.DELETED | Verdict.SHUTDOWN:
+            case Verdict.DELETED:
+                words = f"Function not found: {call.invocation.invoked_arn}"
+                outcome = PlatformFailed(words, was_started=False, ledger=call.ledger, is_gone=True)
+            case Verdict.DIED | Verdict.SHUTDOWN:
                 started = bool(call.dispatched_at)
                 outcome = PlatformFailed(_PLATFORM_WORDS[verdict], was_started=started, ledger=call.ledger)
         return self.with_tail(outcome, call)

@@ -200,9 +200,7 @@ def test_deleting_under_load_answers_everyone_and_leaves_nothing(restless: House
         restless.api.delete_function(FunctionName=name)
         eventually(lambda: found.count(lambda reply: reply.status == 404) > 8, "calls are refused", 30)
     print(f"answers: {found.statuses()}", flush=True)
-    # Who waited for a place, having been accepted already, is told what happened meanwhile.
-    waited = "the function was deleted while the request waited"
-    odd = [each for each in found.replies if each.status not in (200, 404) and waited not in str(each.body)]
+    odd = [each for each in found.replies if each.status not in (200, 404)]
     assert not odd, odd[:3]
     eventually(lambda: not alive(restless) & places(witness), "its containers are gone", 20)
     with pytest.raises(ClientError):

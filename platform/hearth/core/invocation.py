@@ -86,12 +86,14 @@ class Throttled:
 class PlatformFailed:
     """The platform lost the environment or could not make one. Never the function's fault, never an attempt.
 
-    `was_started`: whether the handler may have run, so that repeating it could run it twice.
+    `was_started`: whether the handler may have run, so that repeating it could run it twice. `is_gone`: there is no
+    such function any more; it was deleted while the request waited.
     """
 
     reason: str
     was_started: bool
     ledger: Ledger = field(default_factory=Ledger)
+    is_gone: bool = False
 
 
 Outcome = Succeeded | FunctionFailed | Throttled | PlatformFailed
