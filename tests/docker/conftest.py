@@ -1,7 +1,6 @@
 """The Hearth that most end-to-end tests share: a real daemon, in its own data directory, on its own ports."""
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import docker
 import pytest
@@ -25,9 +24,6 @@ def hearth(docker_engine: docker.DockerClient, redis_url: str) -> Iterator[House
     """A running Hearth. Tests share it, so each makes functions and queues of its own. Its connection `mine` is
     the tests' Redis."""
     with house(docker_engine, {"CONNECTIONS": f'{{"mine": "{redis_url}"}}'}) as subject:
-        # Not once a second: every write of the control plane would wait for the clock. Other houses keep it.
-        with closing(subject.redis()) as store:
-            store.config_set("appendfsync", "always")
         yield subject
 
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.docker
 
 CAP = 5
 SAMPLE_EVERY_S = 0.05
+LOOKS = 20
 
 # Each call says where it runs before and after its work.
 WORK = (
@@ -78,7 +79,9 @@ def watching(subject: House) -> Iterator[Samples]:
 
 
 def alive(subject: House) -> set[str]:
-    return {each.labels["hearth.environment"] for each in subject.containers()}
+    # The plain list: the client's containers.list() inspects each one, which is slow beside a heavy load.
+    filters = {"label": [f"hearth.instance={subject.instance}", "hearth.role=environment"]}
+    return {each["Labels"]["hearth.environment"] for each in subject.engine.api.containers(all=True, filters=filters)}
 
 
 def places(witness: Witness) -> set[str]:
@@ -113,6 +116,7 @@ def test_a_cap_is_exact_under_200_clients_and_nothing_is_left_when_idle(restless
         first = burst(restless, name, 200)
         with stream(restless, name, clients=50) as later:
             eventually(lambda: later.count() >= 100, "100 calls are answered", 30)
+            eventually(lambda: len(samples.containers) >= LOOKS, "we have looked often enough", 30)
 
     for reply in [*first, *later.replies]:
         if reply.status != 200:
@@ -122,7 +126,6 @@ def test_a_cap_is_exact_under_200_clients_and_nothing_is_left_when_idle(restless
     ran = places(witness)
     shown = max(len(sample & ran) for sample in samples.containers)
     print(f"{len(samples.containers)} looks; most containers at once: {shown}; answers: {later.statuses()}", flush=True)
-    assert len(samples.containers) >= 10
     assert 1 <= shown <= CAP
     assert max(samples.in_flight) <= CAP
 
