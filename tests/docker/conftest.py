@@ -23,7 +23,9 @@ def docker_engine() -> Iterator[docker.DockerClient]:
 def hearth(docker_engine: docker.DockerClient, redis_url: str) -> Iterator[House]:
     """A running Hearth. Tests share it, so each makes functions and queues of its own. Its connection `mine` is
     the tests' Redis."""
-    with house(docker_engine, {"CONNECTIONS": f'{{"mine": "{redis_url}"}}'}) as subject:
+    # Idle environments go soon, or a hundred functions would leave a hundred containers for the end.
+    settings = {"CONNECTIONS": f'{{"mine": "{redis_url}"}}', "IDLE_TIMEOUT_S": "15"}
+    with house(docker_engine, settings) as subject:
         yield subject
 
 
