@@ -5,9 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hearth.core.invocation import Invocation, Ledger, Outcome
-
-TAIL_BYTES = 4096
-"""AWS Lambda API, Invoke: LogType Tail returns the last 4 KB of the log."""
+from hearth.core.log_lines import LOG_TAIL_BYTES
 
 
 @dataclass(slots=True, eq=False)
@@ -38,12 +36,12 @@ class Call:
         """Keep the end of the invocation's log, if the caller wants it."""
         if self.tail is not None:
             self.tail += text
-            if len(self.tail) > 2 * TAIL_BYTES:
-                del self.tail[:-TAIL_BYTES]
+            if len(self.tail) > 2 * LOG_TAIL_BYTES:
+                del self.tail[:-LOG_TAIL_BYTES]
 
     @property
     def last_log(self) -> bytes:
-        return bytes(self.tail[-TAIL_BYTES:]) if self.tail is not None else b""
+        return bytes(self.tail[-LOG_TAIL_BYTES:]) if self.tail is not None else b""
 
     def resolve(self, outcome: Outcome) -> None:
         """Answer the caller, who may have gone."""
