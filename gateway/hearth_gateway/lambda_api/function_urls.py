@@ -56,6 +56,7 @@ class FunctionUrlOperations:
                 created_us=now_us,
                 modified_us=now_us,
                 cors=_cors(parameters.get("Cors")),
+                invoke_mode=parameters.get("InvokeMode", "BUFFERED"),
             )
             await self._registry.put(replace(record, url=url))
         answer = answers.function_url(record, url, self._endpoint)
@@ -75,6 +76,8 @@ class FunctionUrlOperations:
             url = replace(_url(record), modified_us=self._now_us())
             if "Cors" in parameters:
                 url = replace(url, cors=_cors(parameters["Cors"]))
+            if "InvokeMode" in parameters:
+                url = replace(url, invoke_mode=parameters["InvokeMode"])
             await self._registry.put(replace(record, url=url))
         return 200, answers.function_url(record, url, self._endpoint)
 
@@ -99,8 +102,6 @@ class FunctionUrlOperations:
 def _check_available(parameters: Parameters) -> None:
     if parameters.get("AuthType", "NONE") != "NONE":
         raise InvalidParameterValue("AuthType AWS_IAM is not available yet. Please use NONE.")
-    if parameters.get("InvokeMode", "BUFFERED") != "BUFFERED":
-        raise InvalidParameterValue("InvokeMode RESPONSE_STREAM is not available yet. Please use BUFFERED.")
 
 
 def _without_alias(reference: FunctionReference, record: FunctionRecord | None, missing: str) -> FunctionRecord:

@@ -174,11 +174,20 @@ async def test_a_url_belongs_to_no_version(api: Harness, qualifier: str) -> None
         await api.call("GetFunctionUrlConfig", FunctionName="hello", Qualifier=qualifier)
 
 
-@pytest.mark.parametrize("parameters", [{"AuthType": "AWS_IAM"}, {"AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM"}])
-async def test_what_urls_cannot_do_yet_is_refused(api: Harness, parameters: dict[str, str]) -> None:
+async def test_what_urls_cannot_do_yet_is_refused(api: Harness) -> None:
     await api.created()
     with pytest.raises(InvalidParameterValue, match="is not available yet"):
-        await api.call("CreateFunctionUrlConfig", FunctionName="hello", **parameters)
+        await api.call("CreateFunctionUrlConfig", FunctionName="hello", AuthType="AWS_IAM")
+
+
+async def test_an_invoke_mode_is_kept_until_it_is_changed(api: Harness) -> None:
+    await api.created()
+    await api.call("CreateFunctionUrlConfig", FunctionName="hello", AuthType="NONE", InvokeMode="RESPONSE_STREAM")
+    assert (await api.call("UpdateFunctionUrlConfig", FunctionName="hello", Cors=CORS))[
+        "InvokeMode"
+    ] == "RESPONSE_STREAM"
+    await api.call("UpdateFunctionUrlConfig", FunctionName="hello", InvokeMode="BUFFERED")
+    assert (await api.call("GetFunctionUrlConfig", FunctionName="hello"))["InvokeMode"] == "BUFFERED"
 
 
 async def test_tags_are_added_overwritten_and_removed(api: Harness) -> None:
