@@ -20,7 +20,7 @@ from hearth.adapters.redis_store import RedisFunctionStore, RedisMappingStore, c
 from hearth.config import Settings
 from hearth.logs import FunctionLogs
 from hearth.packages import CodePackages
-from hearth.registry import Change, Configured, Forgotten, Limited, Registry
+from hearth.registry import Change, Configured, Forgotten, Limited, Registry, Withdrawn
 from hearth_cli import images, own_redis, sweep
 from hearth_cli.console import Failure
 from hearth_cli.locations import DataDir, data_dir
@@ -174,6 +174,8 @@ def _follower(engine: Engine, logs: FunctionLogs) -> Callable[[Change], None]:
         match change:
             case Configured():
                 engine.configure(change.version)
+            case Withdrawn():
+                engine.withdraw(change.name, change.version)
             case Limited():
                 engine.limit(change.name, change.reserved)
             case Forgotten():

@@ -4,12 +4,14 @@ A URL is addressed by host name, as on AWS, or by path, which is Hearth's own wa
 """
 
 import time
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import orjson
 import structlog
 
+from hearth.core.attachments import UrlConfig
 from hearth.core.errors import AccessDenied, HearthError, RequestTooLarge, ResourceNotFound
+from hearth.core.function import LATEST, FunctionVersion
 from hearth.core.invocation import (
     MAX_REQUEST_BYTES,
     FunctionFailed,
@@ -19,7 +21,7 @@ from hearth.core.invocation import (
     Succeeded,
     Throttled,
 )
-from hearth.core.records import FunctionRecord, UrlConfig
+from hearth.core.records import FunctionRecord
 from hearth.ports import Scheduler
 from hearth.registry import Registry
 from hearth_gateway.core import cors
@@ -43,6 +45,18 @@ _FORBIDDEN = (
 )
 
 
+class UrlTarget(NamedTuple):
+    """What a URL leads to: the function, or one of its aliases."""
+
+    record: FunctionRecord
+    qualifier: str
+    url: UrlConfig
+
+    @property
+    def arn(self) -> str:
+        return self.record.arn if self.qualifier == LATEST else f"{self.record.arn}:{self.qualifier}"
+
+
 class FunctionUrls:
     """Answers requests to function URLs."""
 
@@ -52,44 +66,42 @@ class FunctionUrls:
         self._port = port
         self._random = RandomBytes()
 
-    def by_host(self, url_id: str) -> FunctionRecord:
+    def by_host(self, url_id: str) -> UrlTarget:
         """The function behind a host name. One that is nobody's is forbidden, as on AWS: it must not tell whether a
         function exists."""
-        record = self._registry.find_by_url(url_id)
-        if record is None:
+        found = self._registry.find_by_url(url_id)
+        if found is None:
             raise AccessDenied(_FORBIDDEN)
-        return record
+        record, qualifier = found
+        return UrlTarget(record, qualifier, record.urls[qualifier])
 
-    def by_name(self, name: str) -> FunctionRecord:
+    def by_name(self, name: str) -> UrlTarget:
         """The function behind `/fn/<name>`. This way is ours, and whoever knows it is told what is missing."""
         record = self._registry.find(name)
         if record is None:
             raise ResourceNotFound(f"Function not found: {name}")
-        if record.url is None:
+        url = record.urls.get(LATEST)
+        if url is None:
             raise ResourceNotFound(f"Function {name} has no URL. CreateFunctionUrlConfig gives it one.")
-        return record
+        return UrlTarget(record, LATEST, url)
 
-    async def respond(self, record: FunctionRecord, request: HttpRequest, request_id: str) -> HttpResponse:
+    async def respond(self, target: UrlTarget, request: HttpRequest, request_id: str) -> HttpResponse:
         """Run the function behind a URL and make its answer a response; errors are responses too, for a browser
         shows a page nothing that lacks the cross-origin headers."""
-        url = record.url
-        if url is None:
-            raise AccessDenied(_FORBIDDEN)
+        url = target.url
         if url.cors is not None and cors.is_preflight(request):
             return cors.preflight(url.cors, request)
         try:
-            response = await self._run(record, url, request, request_id=request_id)
+            response = await self._run(target, request, request_id=request_id)
         except HearthError as error:
             response = _error_response(error)
         return response if url.cors is None else cors.with_cors(url.cors, request, response)
 
-    async def _run(
-        self, record: FunctionRecord, url: UrlConfig, request: HttpRequest, *, request_id: str
-    ) -> HttpResponse:
+    async def _run(self, target: UrlTarget, request: HttpRequest, *, request_id: str) -> HttpResponse:
         arrived_at, now_s = time.monotonic(), time.time()
         random = self._random.take(TRACE_BYTES)
         trace_id = trace_header(request.header("x-amzn-trace-id"), random, int(now_s))
-        arrival = Arrival(url.url_id, request_id, trace_id, int(now_s * 1000), self._port)
+        arrival = Arrival(target.url.url_id, request_id, trace_id, int(now_s * 1000), self._port)
         payload = orjson.dumps(http_event(request, arrival))
         if len(payload) > MAX_REQUEST_BYTES:
             raise RequestTooLarge(
@@ -97,13 +109,19 @@ class FunctionUrls:
             )
         invocation = Invocation(
             request_id=request_id,
-            function=record.version(),
+            function=self._version(target),
             payload=payload,
             arrived_at=arrived_at,
-            invoked_arn=record.arn,
+            invoked_arn=target.arn,
             trace_id=trace_id,
         )
         return _response(invocation, await self._scheduler.invoke(invocation))
+
+    def _version(self, target: UrlTarget) -> FunctionVersion:
+        version = target.record.find(target.qualifier, self._random.chance())
+        if version is None:
+            raise AccessDenied(_FORBIDDEN)
+        return target.record.version(version.version)
 
 
 def _response(invocation: Invocation, outcome: Outcome) -> HttpResponse:

@@ -21,7 +21,7 @@ from hearth.core.errors import (
     ServiceError,
     TooManyRequests,
 )
-from hearth.core.function import LATEST, FunctionVersion
+from hearth.core.function import FunctionVersion
 from hearth.core.invocation import FunctionFailed, Invocation, Outcome, PlatformFailed, Succeeded, Throttled
 from hearth.core.log_lines import LOG_TAIL_BYTES
 from hearth.core.records import FunctionRecord
@@ -88,9 +88,10 @@ class Invoker:
                 return record.version(), record.arn
         reference = self._reference(label, query)
         record = self._registry.find(reference.name)
-        if record is None or reference.qualifier not in (None, LATEST):
+        version = None if record is None else record.find(reference.qualifier, self._random.chance())
+        if record is None or version is None:
             raise names.function_not_found(reference, self._endpoint.region, self._endpoint.account)
-        return record.version(), self._arn(record, reference)
+        return record.version(version.version), self._arn(record, reference)
 
     def _reference(self, label: str, query: str) -> FunctionReference:
         reference = names.parse_function_name(unquote(label), self._endpoint.region, self._endpoint.account)

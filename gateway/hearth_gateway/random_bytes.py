@@ -14,6 +14,10 @@ class RandomBytes:
         self._pool = b""
         self._at = 0
 
+    def chance(self) -> float:
+        """A number from [0, 1), every one of its 2^32 values as likely as any other."""
+        return int.from_bytes(self.take(4)) / 2**32
+
     def take(self, count: int) -> bytes:
         """Fresh random bytes, at most a pool's worth."""
         start, end = self._at, self._at + count

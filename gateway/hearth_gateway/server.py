@@ -22,7 +22,6 @@ from multidict import CIMultiDict
 
 from hearth.core.errors import HearthError, InvalidParameterValue, ResourceNotFound, ServiceError, UnknownOperation
 from hearth.core.invocation import MAX_REQUEST_BYTES, Outcome
-from hearth.core.records import FunctionRecord
 from hearth.ports import LogReader, Scheduler
 from hearth.registry import Registry
 from hearth_gateway.core.endpoint import Endpoint
@@ -32,7 +31,7 @@ from hearth_gateway.core.http_head import Head, LowerHeaders
 from hearth_gateway.core.operations import ApiResponse, Route, route
 from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
 from hearth_gateway.fast_lane import Answer, Done, FastLane, Handler, answered, failed
-from hearth_gateway.function_url import FunctionUrls
+from hearth_gateway.function_url import FunctionUrls, UrlTarget
 from hearth_gateway.invoke import DRY_RUN, Invoker, answer
 from hearth_gateway.random_bytes import RandomBytes
 from hearth_gateway.request_body import read_body
@@ -189,14 +188,14 @@ class GatewayServer:
         path, _, query = head.target.partition("?")
         host = head.headers[b"host"].decode("latin-1")
         if _URL_HOST in host:
-            record = self._urls.by_host(host.partition(".")[0].lower())
+            target = self._urls.by_host(host.partition(".")[0].lower())
         else:
             name, slash, rest = path[len(_URL_PREFIX) :].partition("/")
-            record, path = self._urls.by_name(name), slash + rest or "/"
+            target, path = self._urls.by_name(name), slash + rest or "/"
         request = HttpRequest(
             method=head.method, path=path, query=query, headers=head.pairs(), body=body, source_ip=peer
         )
-        response = await self._urls.respond(record, request, identity)
+        response = await self._urls.respond(target, request, identity)
         return Answer(response.status, response.headers, response.body)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -218,8 +217,8 @@ class GatewayServer:
         path, _, query = _origin_form(request.raw_path).partition("?")
         host = request.headers.get("Host", "")
         if _URL_HOST in host:
-            record = self._urls.by_host(host.partition(".")[0].lower())
-            return await self._url(request, record, path, identity=identity)
+            target = self._urls.by_host(host.partition(".")[0].lower())
+            return await self._url(request, target, path, identity=identity)
         if path.startswith(_INVOKE_PREFIX) and request.method == "POST":
             label = path[len(_INVOKE_PREFIX) :].removesuffix("/")
             if label.endswith(_INVOKE_SUFFIX):
@@ -235,7 +234,7 @@ class GatewayServer:
         return _answer(answer, identity)
 
     async def _url(
-        self, request: web.BaseRequest, record: FunctionRecord, path: str, *, identity: str
+        self, request: web.BaseRequest, target: UrlTarget, path: str, *, identity: str
     ) -> web.StreamResponse:
         body = await read_body(request, MAX_REQUEST_BYTES, "InvokeFunction")
         arrived = HttpRequest(
@@ -247,7 +246,7 @@ class GatewayServer:
             source_ip=request.remote or "",
             protocol=f"HTTP/{request.version.major}.{request.version.minor}",
         )
-        response = await self._urls.respond(record, arrived, identity)
+        response = await self._urls.respond(target, arrived, identity)
         headers = _head(response.headers, identity)
         return web.Response(status=response.status, headers=headers, body=response.body)
 

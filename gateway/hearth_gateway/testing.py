@@ -26,6 +26,7 @@ class FakeScheduler:
         self.configured: dict[FunctionName, FunctionVersion] = {}
         self.limits: dict[FunctionName, int | None] = {}
         self.forgotten: list[FunctionName] = []
+        self.withdrawn: list[tuple[FunctionName, str]] = []
         self._scripts: dict[str, Script] = {}
         self._next: dict[str, deque[Outcome]] = defaultdict(deque)
         self._places = places
@@ -75,6 +76,9 @@ class FakeScheduler:
 
     def configure(self, function: FunctionVersion) -> None:
         self.configured[function.name] = function
+
+    def withdraw(self, name: FunctionName, version: str) -> None:
+        self.withdrawn.append((name, version))
 
     def forget(self, name: FunctionName) -> None:
         self.forgotten.append(name)

@@ -41,6 +41,10 @@ class Scheduler(Protocol):
         """Make this revision the current one of its version; environments of older revisions retire."""
         ...
 
+    def withdraw(self, name: FunctionName, version: str) -> None:
+        """A published version is gone, its function stays: as `forget`, for this version alone."""
+        ...
+
     def forget(self, name: FunctionName) -> None:
         """The function is gone: its idle environments stop, its busy ones finish and then stop."""
         ...

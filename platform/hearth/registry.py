@@ -24,9 +24,17 @@ from hearth.wire import StoredRecordError, decode_record, encode_record
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """The version that runs now; told for every change of what runs, and for every runnable function at load."""
+    """What a version runs now; told for every change of it, and for every runnable version at load."""
 
     version: FunctionVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A published version is gone; its function stays."""
+
+    name: FunctionName
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,7 @@ class Forgotten:
     name: FunctionName
 
 
-Change = Configured | Limited | Forgotten
+Change = Configured | Withdrawn | Limited | Forgotten
 
 
 class Registry:
@@ -54,7 +62,7 @@ class Registry:
         self._store = store
         self._records: dict[str, FunctionRecord] = {}
         self._names: list[str] = []
-        self._urls: dict[str, FunctionName] = {}
+        self._urls: dict[str, tuple[FunctionName, str]] = {}
         self._doubtful: dict[str, FunctionRecord] = {}
         self._listeners: list[Callable[[Change], None]] = []
         self._locks: dict[str, _Turn] = {}
@@ -84,10 +92,11 @@ class Registry:
         """The function of this bare name. On the path of every invocation: one look into a dictionary."""
         return self._records.get(name)
 
-    def find_by_url(self, url_id: str) -> FunctionRecord | None:
-        """The function whose URL has this id as the first label of its host name."""
-        name = self._urls.get(url_id)
-        return None if name is None else self._records[name]
+    def find_by_url(self, url_id: str) -> tuple[FunctionRecord, str] | None:
+        """The function whose URL has this id as the first label of its host name, and the qualifier it belongs to:
+        an alias, or `$LATEST` for the function itself."""
+        found = self._urls.get(url_id)
+        return None if found is None else (self._records[found[0]], found[1])
 
     def page(self, after: str, limit: int) -> tuple[list[FunctionRecord], str | None]:
         """The next records in order of name, and the name to go on after, None at the end."""
@@ -133,8 +142,8 @@ class Registry:
         if record is None:
             return
         del self._names[bisect_right(self._names, name) - 1]
-        if record.url is not None:
-            del self._urls[record.url.url_id]
+        for url in record.urls.values():
+            del self._urls[url.url_id]
         self._tell(Forgotten(name))
 
     def _take(self, record: FunctionRecord) -> None:
@@ -146,17 +155,20 @@ class Registry:
         self._announce(before, record)
 
     def _index_url(self, before: FunctionRecord | None, record: FunctionRecord) -> None:
-        if before is not None and before.url is not None:
-            del self._urls[before.url.url_id]
-        if record.url is not None:
-            self._urls[record.url.url_id] = record.name
+        for url in () if before is None else before.urls.values():
+            del self._urls[url.url_id]
+        for qualifier, url in record.urls.items():
+            self._urls[url.url_id] = (record.name, qualifier)
 
     def _announce(self, before: FunctionRecord | None, record: FunctionRecord) -> None:
         if record.reserved != (before.reserved if before else None):
             self._tell(Limited(record.name, record.reserved))
-        running = record.version() if record.is_runnable else None
-        if running is not None and running != (before.version() if before and before.is_runnable else None):
-            self._tell(Configured(running))
+        known = {} if before is None else before.running
+        for number, running in record.running.items():
+            if running != known.get(number):
+                self._tell(Configured(running))
+        for number in known.keys() - record.running.keys():
+            self._tell(Withdrawn(record.name, number))
 
     def _tell(self, change: Change) -> None:
         for listener in self._listeners:

@@ -4,8 +4,11 @@ A document is `{"schema_version": 1, "record": {...}}`. Members that a reader do
 members that are missing take their defaults, so records survive an upgrade and a step back.
 """
 
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
+from pydantic import BaseModel, ValidationError, field_validator
+
+from hearth.core.function import LATEST
 from hearth.core.records import FunctionRecord
 
 SCHEMA = 1
@@ -18,6 +21,14 @@ class StoredRecordError(Exception):
 class _Document(BaseModel):
     schema_version: int
     record: FunctionRecord
+
+    @field_validator("record", mode="before")
+    @classmethod
+    def _one_url(cls, record: Any) -> Any:
+        """Records once held a single URL, that of the function itself."""
+        if isinstance(record, dict) and record.get("url") is not None:
+            return {**record, "urls": {LATEST: record["url"]}}
+        return record
 
 
 def encode_record(record: FunctionRecord) -> bytes:

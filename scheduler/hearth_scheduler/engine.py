@@ -186,6 +186,10 @@ class Engine:
         """See `hearth.ports.Scheduler.forget`."""
         self._perform(self.fleet.forget(name, self._clock()))
 
+    def withdraw(self, name: FunctionName, version: str) -> None:
+        """See `hearth.ports.Scheduler.withdraw`."""
+        self._perform(self.fleet.withdraw((name, version), self._clock()))
+
     def limit(self, name: FunctionName, reserved: int | None) -> None:
         """See `hearth.ports.Scheduler.limit`. Before the start nothing is there to stop or to feed, and nothing may be
         started yet: what is said then is done once the containers of the run before are known."""

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hearth.core.arns import log_group
+from hearth.core.attachments import Cors, UrlConfig
 from hearth.core.function import LATEST
-from hearth.core.records import STATES, Configuration, Cors, FunctionRecord, Phase, UrlConfig, VersionRecord
+from hearth.core.records import STATES, Configuration, FunctionRecord, Phase, VersionRecord
 from hearth_gateway.core.endpoint import Endpoint
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,6 +48,7 @@ def listed_configuration(record: FunctionRecord, qualifier: str | None = None) -
     version = record.latest
     configuration = version.deployment.configuration
     package = version.deployment.package
+    assert package is not None
     return {
         "FunctionName": record.name,
         "FunctionArn": record.arn if qualifier is None else f"{record.arn}:{qualifier}",

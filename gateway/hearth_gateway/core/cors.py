@@ -7,7 +7,7 @@ Source: "Cross-origin resource sharing (CORS)" in the AWS Lambda developer guide
 
 from collections.abc import Iterator
 
-from hearth.core.records import Cors
+from hearth.core.attachments import Cors
 from hearth_gateway.core.http_event import HttpRequest
 from hearth_gateway.core.http_response import HttpResponse
 

@@ -6,13 +6,13 @@ Rule 2: a change that came in between wins; a task that finds another deployment
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Self
 
 import structlog
 
 from hearth.core.errors import HearthError, ServiceError
-from hearth.core.records import SETTLING, FunctionRecord, Reason
+from hearth.core.function import FunctionName
+from hearth.core.records import SETTLING, FunctionRecord, Reason, VersionRecord
 from hearth.packages import CodePackages
 from hearth.registry import Registry
 
@@ -48,11 +48,12 @@ class Deployer:
         """Take up what a crash interrupted, make again the trees that are missing, drop what nobody needs."""
         await self.collect()
         for record in self._registry:
-            self.settle(record)
+            for version in (record.latest, *record.versions.values()):
+                self.settle(record, version)
 
-    def settle(self, record: FunctionRecord) -> None:
-        """Make the record's deployment ready and say so in the record; returns at once."""
-        task = self._group.create_task(self._settle(record), name=f"deploy {record.name}")
+    def settle(self, record: FunctionRecord, version: VersionRecord) -> None:
+        """Make the version's deployment ready and say so in its record; returns at once."""
+        task = self._group.create_task(self._settle(record, version), name=f"deploy {record.name}:{version.version}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -68,21 +69,22 @@ class Deployer:
         except OSError as error:
             structlog.get_logger().warning("packages not collected", error=str(error))
 
-    async def _settle(self, record: FunctionRecord) -> None:
+    async def _settle(self, record: FunctionRecord, version: VersionRecord) -> None:
         try:
-            problem = await self._prepare(record)
-            if record.latest.phase in SETTLING:
-                await self._conclude(record, problem)
+            problem = await self._prepare(record, version)
+            if version.phase in SETTLING:
+                await self._conclude(record, version, problem)
         except Exception:
             structlog.get_logger().exception("deployment failed", function=record.name)
 
-    async def _prepare(self, record: FunctionRecord) -> Reason | None:
-        """Unpack what the record wants to run; the reason if that is impossible."""
-        serving = record.latest.serving
-        wanted = record.latest.deployment if record.latest.phase in SETTLING or serving is None else serving
+    async def _prepare(self, record: FunctionRecord, version: VersionRecord) -> Reason | None:
+        """Unpack what the version wants to run; the reason if that is impossible."""
+        serving = version.serving
+        wanted = version.deployment if version.phase in SETTLING or serving is None else serving
         try:
             async with self._places:
-                await self._packages.unpack(wanted.package.sha256)
+                for sha256 in wanted.packages:
+                    await self._packages.unpack(sha256)
         except HearthError as error:
             return Reason("InvalidZipFileException", error.message)
         except OSError as error:
@@ -90,12 +92,12 @@ class Deployer:
             return Reason("InternalError", "The package could not be unpacked.")
         return None
 
-    async def _conclude(self, record: FunctionRecord, problem: Reason | None) -> None:
+    async def _conclude(self, record: FunctionRecord, version: VersionRecord, problem: Reason | None) -> None:
         """Record the end of the deployment, however long the store is away."""
         delay_s = FIRST_RETRY_S
         while True:
             try:
-                await self._write_end(record, problem)
+                await self._write_end(record.name, version, problem)
             except ServiceError as error:
                 structlog.get_logger().warning("deployment not recorded yet", function=record.name, error=str(error))
                 await asyncio.sleep(delay_s)
@@ -104,10 +106,10 @@ class Deployer:
                 break
         await self.collect()
 
-    async def _write_end(self, prepared: FunctionRecord, problem: Reason | None) -> None:
-        async with self._registry.writing(prepared.name) as record:
-            if record is None or record.latest.revision_id != prepared.latest.revision_id:
+    async def _write_end(self, name: FunctionName, prepared: VersionRecord, problem: Reason | None) -> None:
+        async with self._registry.writing(name) as record:
+            current = None if record is None else record.find(prepared.version)
+            if record is None or current is None or current.revision_id != prepared.revision_id:
                 return
-            latest = record.latest
-            latest = latest.ready(self._new_id()) if problem is None else latest.broken(problem, self._new_id())
-            await self._registry.put(replace(record, latest=latest), is_reproducible=True)
+            ended = current.ready(self._new_id()) if problem is None else current.broken(problem, self._new_id())
+            await self._registry.put(record.with_version(ended), is_reproducible=True)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from hearth.core.attachments import Cors, UrlConfig
 from hearth.core.errors import InvalidParameterValue, ResourceConflict, ResourceNotFound
-from hearth.core.records import Cors, FunctionRecord, UrlConfig
+from hearth.core.function import LATEST
+from hearth.core.records import FunctionRecord
 from hearth.registry import Registry
 from hearth_gateway.core import answers
 from hearth_gateway.core.endpoint import Endpoint
@@ -43,7 +45,7 @@ class FunctionUrlOperations:
         reference = self._addressing.reference(parameters)
         async with self._registry.writing(reference.name) as found:
             record = _without_alias(reference, found, "Function does not exist")
-            if record.url is not None:
+            if LATEST in record.urls:
                 raise ResourceConflict(
                     f"Failed to create function url config for [functionArn = {record.arn}]. "
                     "Error message:  FunctionUrlConfig exists for this Lambda function"
@@ -58,7 +60,7 @@ class FunctionUrlOperations:
                 cors=_cors(parameters.get("Cors")),
                 invoke_mode=parameters.get("InvokeMode", "BUFFERED"),
             )
-            await self._registry.put(replace(record, url=url))
+            await self._registry.put(replace(record, urls={**record.urls, LATEST: url}))
         answer = answers.function_url(record, url, self._endpoint)
         left_out = {"LastModifiedTime"} if "InvokeMode" in parameters else {"LastModifiedTime", "InvokeMode"}
         return 201, {name: value for name, value in answer.items() if name not in left_out}
@@ -78,7 +80,7 @@ class FunctionUrlOperations:
                 url = replace(url, cors=_cors(parameters["Cors"]))
             if "InvokeMode" in parameters:
                 url = replace(url, invoke_mode=parameters["InvokeMode"])
-            await self._registry.put(replace(record, url=url))
+            await self._registry.put(replace(record, urls={**record.urls, LATEST: url}))
         return 200, answers.function_url(record, url, self._endpoint)
 
     async def delete(self, parameters: Parameters) -> Answer:
@@ -86,13 +88,15 @@ class FunctionUrlOperations:
         async with self._registry.writing(reference.name) as found:
             record = _without_alias(reference, found, _NO_RESOURCE)
             _url(record)
-            await self._registry.put(replace(record, url=None))
+            await self._registry.put(
+                replace(record, urls={key: url for key, url in record.urls.items() if key != LATEST})
+            )
         return 204, None
 
     async def list(self, parameters: Parameters) -> Answer:
         reference = self._addressing.reference(parameters)
         record = _without_alias(reference, self._registry.find(reference.name), "Function does not exist")
-        urls = [] if record.url is None else [answers.function_url(record, record.url, self._endpoint)]
+        urls = [answers.function_url(record, url, self._endpoint) for url in record.urls.values()]
         return 200, {"FunctionUrlConfigs": urls}
 
     def _now_us(self) -> int:
@@ -112,9 +116,10 @@ def _without_alias(reference: FunctionReference, record: FunctionRecord | None, 
 
 
 def _url(record: FunctionRecord) -> UrlConfig:
-    if record.url is None:
+    url = record.urls.get(LATEST)
+    if url is None:
         raise ResourceNotFound(_NO_RESOURCE)
-    return record.url
+    return url
 
 
 def _cors(sent: dict[str, Any] | None) -> Cors | None:

@@ -78,14 +78,15 @@ class FunctionOperations:
                     tags=tags,
                 )
                 await self._registry.put(record)
-        self._deployer.settle(record)
+        self._deployer.settle(record, record.latest)
         return 201, answers.function_configuration(record)
 
     async def get(self, parameters: Parameters) -> Answer:
         record, qualifier = self._addressing.find(parameters)
-        sha256 = record.latest.deployment.package.sha256
+        package = record.latest.deployment.package
+        assert package is not None
         host = parameters.host or f"localhost:{self._endpoint.port}"
-        location = f"http://{host}{self._packages.signed_path(sha256, self._clock())}"
+        location = f"http://{host}{self._packages.signed_path(package.sha256, self._clock())}"
         answer = {
             "Configuration": answers.function_configuration(record, qualifier),
             "Code": answers.function_code(location),
@@ -118,7 +119,7 @@ class FunctionOperations:
         async with self._changing(parameters) as current, self._packages.added(content) as package:
             record = self._changed(current, replace(current.latest.deployment, package=package))
             await self._registry.put(record)
-        self._deployer.settle(record)
+        self._deployer.settle(record, record.latest)
         return 200, answers.function_configuration(record)
 
     async def update_configuration(self, parameters: Parameters) -> Answer:
@@ -127,7 +128,7 @@ class FunctionOperations:
             changed = configuration.changed_configuration(deployment.configuration, parameters, self._endpoint)
             record = self._changed(current, replace(deployment, configuration=changed))
             await self._registry.put(record)
-        self._deployer.settle(record)
+        self._deployer.settle(record, record.latest)
         return 200, answers.function_configuration(record)
 
     async def delete(self, parameters: Parameters) -> Answer:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NewType
+from typing import NamedTuple, NewType
 
 FunctionName = NewType("FunctionName", str)
 """The bare name, 1 to 64 characters of `[a-zA-Z0-9-_]`."""
@@ -13,13 +13,26 @@ LATEST = "$LATEST"
 MIB_PER_VCPU = 1769
 
 
+class ImageRun(NamedTuple):
+    """A container image that is a function's code: what Docker knows it by, and what replaces its own ENTRYPOINT, CMD
+    and WORKDIR (None: nothing does)."""
+
+    image: str
+    entry_point: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    working_directory: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionVersion:
     """Everything an execution environment needs to know to run one version of one function.
 
     `revision` changes with every change of code or configuration that a running environment cannot take up; an
     environment of another revision is stale: it finishes what it does and goes. `code_sha256` is the lower-case
-    hex SHA-256 of the package and names its unpacked tree. `environment` holds the user's variables only.
+    hex SHA-256 of the package and names its unpacked tree; it is empty where `image` is the code. `environment` holds
+    the user's variables only. `layers` are the SHA-256 of the layers' packages, in the order in which they are merged
+    into /opt. `role` is the ARN whose temporary credentials the environment gets. `log_level` exists in the JSON
+    format only.
     """
 
     name: FunctionName
@@ -34,6 +47,11 @@ class FunctionVersion:
     code_sha256: str
     log_group: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
+    layers: tuple[str, ...] = ()
+    image: ImageRun | None = None
+    log_format: str = "Text"
+    log_level: str | None = None
 
     @property
     def key(self) -> tuple[FunctionName, str]:

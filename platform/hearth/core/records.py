@@ -8,16 +8,23 @@ Successful): callers that guard a change with it read it after waiting.
 Source: FunctionConfiguration in the AWS Lambda API reference; "Lambda function states" in the developer guide.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
-from hearth.core.arns import function_arn, log_group
+from hearth.core.arns import function_arn
+from hearth.core.attachments import (
+    Alias,
+    EventInvokeConfig,
+    Policy,
+    ProvisionedConcurrency,
+    RuntimeManagement,
+    UrlConfig,
+)
 from hearth.core.errors import ResourceConflict
 from hearth.core.function import LATEST, FunctionName, FunctionVersion
+from hearth.core.running import running_versions
 
 
 class Phase(Enum):
@@ -106,6 +113,34 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerImage:
+    """A container image as code. `uri` is what the caller wrote, `resolved` names exactly this image (repository and
+    digest, or the engine's id of one that has none), `digest` is its lower-case hex SHA-256."""
+
+    uri: str
+    resolved: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """`ImageConfig`: what replaces the image's own ENTRYPOINT, CMD and WORKDIR; None leaves them."""
+
+    entry_point: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    working_directory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReference:
+    """A layer version that a function uses: its ARN, and its package, which outlives the layer version."""
+
+    arn: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Logging:
     """`LoggingConfig`. The levels exist only in the JSON format; no group means the default one."""
 
@@ -135,6 +170,8 @@ class Configuration:
     tracing_mode: str = "PassThrough"
     logging: Logging = field(default_factory=Logging)
     snap_start: str = "None"
+    layers: tuple[LayerReference, ...] = ()
+    image_config: ImageConfig = field(default_factory=ImageConfig)
 
     dead_letter_arn: str | None = None
     kms_key_arn: str | None = None
@@ -145,15 +182,22 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What an execution environment is made from."""
+    """What an execution environment is made from: a package, or an image; never both."""
 
     configuration: Configuration
-    package: Package
+    package: Package | None = None
+    image: ContainerImage | None = None
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """The SHA-256 of the packages that must be unpacked to run this: the code's and the layers'."""
+        layers = (layer.sha256 for layer in self.configuration.layers)
+        return frozenset(layers if self.package is None else (self.package.sha256, *layers))
 
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """One version: `$LATEST` today; numbered ones are the same, frozen.
+    """One version: `$LATEST`, or a published one, which is the same, frozen.
 
     `deployment` is what the caller asked for last. `previous` is what ran before it, kept only in the phases
     UPDATING and UPDATE_FAILED. `reason` is kept in every phase but ACTIVE. `modified_ms` is epoch milliseconds.
@@ -175,8 +219,7 @@ class VersionRecord:
     @property
     def packages(self) -> frozenset[str]:
         """The SHA-256 of every package this version still needs."""
-        needed = (self.deployment, self.previous)
-        return frozenset(deployment.package.sha256 for deployment in needed if deployment is not None)
+        return self.deployment.packages | (frozenset() if self.previous is None else self.previous.packages)
 
     def changed(self, deployment: Deployment, revision_id: str, now_ms: int) -> "VersionRecord":
         """A caller gave the version new code or configuration."""
@@ -205,36 +248,14 @@ class VersionRecord:
         return phase
 
 
-@dataclass(frozen=True, slots=True)
-class Cors:
-    """`Cors` of a function URL. None means that the member was never sent and is not shown."""
-
-    allow_credentials: bool | None = None
-    allow_headers: tuple[str, ...] | None = None
-    allow_methods: tuple[str, ...] | None = None
-    allow_origins: tuple[str, ...] | None = None
-    expose_headers: tuple[str, ...] | None = None
-    max_age_s: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UrlConfig:
-    """The URL of a function. `url_id` is the first label of its host name; times are epoch microseconds."""
-
-    url_id: str
-    auth_type: str
-    created_us: int
-    modified_us: int
-    invoke_mode: str = "BUFFERED"
-    cors: Cors | None = None
-
-
-# Not slotted: the version that every invocation asks for is made once and kept with the record.
+# Not slotted: the versions that invocations ask for are made once and kept with the record.
 @dataclass(frozen=True)
 class FunctionRecord:
-    """A function: its head version and what belongs to all versions together.
+    """A function: its versions, and what belongs to all of them together.
 
-    Numbered versions and aliases will stand beside `latest`. `reserved` is the reserved concurrency, None for none.
+    `versions` are the published ones by number, oldest first; `last_version` is the highest number ever given out.
+    `reserved` is the reserved concurrency, None for none. What is kept per qualifier has `$LATEST` for the function
+    addressed without one.
     """
 
     name: FunctionName
@@ -242,8 +263,16 @@ class FunctionRecord:
     account: str
     latest: VersionRecord
     reserved: int | None = None
-    url: UrlConfig | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, VersionRecord] = field(default_factory=dict)
+    last_version: int = 0
+    aliases: Mapping[str, Alias] = field(default_factory=dict)
+    urls: Mapping[str, UrlConfig] = field(default_factory=dict)
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    event_invoke: Mapping[str, EventInvokeConfig] = field(default_factory=dict)
+    provisioned: Mapping[str, ProvisionedConcurrency] = field(default_factory=dict)
+    runtime_management: Mapping[str, RuntimeManagement] = field(default_factory=dict)
+    recursive_loop: str = "Terminate"
 
     @property
     def arn(self) -> str:
@@ -252,8 +281,8 @@ class FunctionRecord:
 
     @property
     def packages(self) -> frozenset[str]:
-        """The SHA-256 of every package this function still needs."""
-        return self.latest.packages
+        """The SHA-256 of every package this function still needs, those of layers included."""
+        return self.latest.packages.union(*(version.packages for version in self.versions.values()))
 
     @property
     def state(self) -> State:
@@ -264,56 +293,34 @@ class FunctionRecord:
         """Whether `version()` answers: there is something to run, be it of before an update."""
         return self.latest.serving is not None
 
-    def version(self) -> FunctionVersion:
-        """What invocations of `$LATEST` run now; the documented conflict while there is nothing yet."""
-        if self._running is None:
+    def with_version(self, version: VersionRecord) -> "FunctionRecord":
+        """The record with this in the place of the version of the same number."""
+        if version.version == LATEST:
+            return replace(self, latest=version)
+        return replace(self, versions={**self.versions, version.version: version})
+
+    def find(self, qualifier: str | None, chance: float = 1.0) -> VersionRecord | None:
+        """The version that a qualifier leads to, None if it leads nowhere. Where an alias has weights `chance`, uniform
+        in [0, 1), decides; without it the alias' own version is meant."""
+        if qualifier is None or qualifier == LATEST:
+            return self.latest
+        alias = self.aliases.get(qualifier)
+        number = qualifier if alias is None else alias.choose(chance)
+        return self.latest if number == LATEST else self.versions.get(number)
+
+    def version(self, number: str = LATEST) -> FunctionVersion:
+        """What invocations of this version run now; the documented conflict while there is nothing yet. KeyError if
+        there is no such version."""
+        running = self.running.get(number)
+        if running is None:
+            head = self.latest if number == LATEST else self.versions[number]
             raise ResourceConflict(
                 "The operation cannot be performed at this time. "
-                f"The function is currently in the following state: {self.state.value}"
+                f"The function is currently in the following state: {STATES[head.phase][0].value}"
             )
-        return self._running
+        return running
 
     @cached_property
-    def _running(self) -> FunctionVersion | None:
-        serving = self.latest.serving
-        return None if serving is None else _function_version(self, serving)
-
-
-def _function_version(record: FunctionRecord, deployment: Deployment) -> FunctionVersion:
-    configuration = deployment.configuration
-    parts = FunctionVersion(
-        name=record.name,
-        version=LATEST,
-        revision="",
-        arn=record.arn,
-        runtime=configuration.runtime,
-        handler=configuration.handler,
-        timeout_s=configuration.timeout_s,
-        memory_mib=configuration.memory_mib,
-        ephemeral_storage_mib=configuration.ephemeral_storage_mib,
-        code_sha256=deployment.package.sha256,
-        log_group=configuration.logging.group or log_group(record.name),
-        environment=dict(configuration.environment or {}),
-    )
-    return replace(parts, revision=_revision(parts))
-
-
-def _revision(parts: FunctionVersion) -> str:
-    """A digest of everything an environment is made from.
-
-    Being a digest it survives a restart, so that running environments can be adopted, and a new description or tag
-    does not throw away warm ones.
-    """
-    values = (
-        parts.arn,
-        parts.version,
-        parts.runtime,
-        parts.handler,
-        parts.timeout_s,
-        parts.memory_mib,
-        parts.ephemeral_storage_mib,
-        parts.code_sha256,
-        parts.log_group,
-        sorted(parts.environment.items()),
-    )
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
+    def running(self) -> Mapping[str, FunctionVersion]:
+        """What invocations of each version run now, by number; versions with nothing to run are not in it."""
+        return running_versions(self)

@@ -97,14 +97,17 @@ class Fleet:
         """The function was deleted: what waits is concluded, what runs finishes, the rest goes."""
         effects: list[Effect] = []
         for key in [key for key in self.pools if key[0] == name]:
-            pool = self.pools[key]
-            for request in list(pool.waiting):
-                self._conclude(request, Verdict.DELETED, effects, now)
-            self._hungry.pop(pool, None)
-            self._retire(pool, now, effects, everything=True)
-            del self.pools[key]
+            self._drop(key, now, effects)
         self.caps.forget(name)
         self._feed(now, effects)
+        return effects
+
+    def withdraw(self, key: tuple[FunctionName, str], now: float) -> list[Effect]:
+        """One version was deleted: the same for its pool alone."""
+        effects: list[Effect] = []
+        if key in self.pools:
+            self._drop(key, now, effects)
+            self._feed(now, effects)
         return effects
 
     def limit(self, name: FunctionName, reserved: int | None, now: float) -> list[Effect]:
@@ -497,6 +500,14 @@ class Fleet:
         self.memory.leaves(environment.id)
         self._note(environment.deadline)
         effects.append(Stop(environment.id, reason))
+
+    def _drop(self, key: tuple[FunctionName, str], now: float, effects: list[Effect]) -> None:
+        pool = self.pools[key]
+        for request in list(pool.waiting):
+            self._conclude(request, Verdict.DELETED, effects, now)
+        self._hungry.pop(pool, None)
+        self._retire(pool, now, effects, everything=True)
+        del self.pools[key]
 
     def _retire(self, pool: Pool, now: float, effects: list[Effect], *, everything: bool = False) -> None:
         for environment in list(pool.members.values()):

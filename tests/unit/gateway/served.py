@@ -8,9 +8,10 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
+from hearth.core.attachments import Cors, UrlConfig
 from hearth.core.errors import AccessDenied, InvalidParameterValue
 from hearth.core.function import FunctionName
-from hearth.core.records import Configuration, Cors, Deployment, FunctionRecord, Package, UrlConfig, VersionRecord
+from hearth.core.records import Configuration, Deployment, FunctionRecord, Package, VersionRecord
 from hearth.logs import FunctionLogs
 from hearth.registry import Registry
 from hearth.testing import InMemoryStore
@@ -33,7 +34,7 @@ def record(name: str, *, is_active: bool = True, url: bool = False, cors: Cors |
         REGION,
         ACCOUNT,
         version.ready("r2") if is_active else version,
-        url=UrlConfig(URL_ID, "NONE", 0, 0, cors=cors) if url else None,
+        urls={"$LATEST": UrlConfig(URL_ID, "NONE", 0, 0, cors=cors)} if url else {},
     )
 
 
@@ -94,7 +95,7 @@ class Served:
     async def configure_url(self, name: str, cors: Cors | None = None) -> None:
         found = self.registry.find(name)
         assert found is not None
-        await self.put(replace(found, url=UrlConfig(URL_ID, "NONE", 0, 0, cors=cors)))
+        await self.put(replace(found, urls={"$LATEST": UrlConfig(URL_ID, "NONE", 0, 0, cors=cors)}))
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from tests.unit.gateway.served import URL_ID, Served, serving
 
+from hearth.core.attachments import Cors
 from hearth.core.invocation import (
     MAX_REQUEST_BYTES,
     FailureKind,
@@ -20,7 +21,6 @@ from hearth.core.invocation import (
     Throttled,
     ThrottleReason,
 )
-from hearth.core.records import Cors
 
 HOST = {"Host": f"{URL_ID}.lambda-url.localhost:9400"}
 

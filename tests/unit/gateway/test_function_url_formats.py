@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.core.records import Cors
+from hearth.core.attachments import Cors
 from hearth_gateway.core import cors
 from hearth_gateway.core.http_event import Arrival, HttpRequest, http_event
 from hearth_gateway.core.http_response import BadFunctionResponse, HttpResponse, http_response

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from hearth.core.attachments import UrlConfig
 from hearth.core.errors import ServiceError
 from hearth.core.function import LATEST, FunctionName
-from hearth.core.records import Configuration, Deployment, FunctionRecord, Package, UrlConfig, VersionRecord
+from hearth.core.records import Configuration, Deployment, FunctionRecord, Package, VersionRecord
 from hearth.registry import Change, Configured, Forgotten, Limited, Registry
 from hearth.testing import InMemoryStore
 from hearth.wire import encode_record
@@ -75,13 +76,13 @@ async def test_a_failed_removal_leaves_the_function(registry: Registry, store: I
 
 
 async def test_a_restart_finds_everything_again(registry: Registry, store: InMemoryStore) -> None:
-    await registry.put(replace(active(), reserved=3, url=URL))
+    await registry.put(replace(active(), reserved=3, urls={LATEST: URL}))
     again = Registry(store)
     told: list[Change] = []
     again.on_change(told.append)
     await again.load()
     assert again.find("hello") == registry.find("hello")
-    assert again.find_by_url(URL.url_id) == registry.find("hello")
+    assert again.find_by_url(URL.url_id) == (registry.find("hello"), LATEST)
     assert told == [Limited(FunctionName("hello"), 3), Configured(active().version())]
 
 
@@ -110,11 +111,11 @@ async def test_listeners_hear_of_limits_and_of_the_end(registry: Registry, chang
 
 
 async def test_a_url_leads_to_its_function_until_it_is_removed(registry: Registry) -> None:
-    await registry.put(replace(active(), url=URL))
-    assert registry.find_by_url(URL.url_id) == registry.find("hello")
+    await registry.put(replace(active(), urls={LATEST: URL}))
+    assert registry.find_by_url(URL.url_id) == (registry.find("hello"), LATEST)
     await registry.put(active())
     assert registry.find_by_url(URL.url_id) is None
-    await registry.put(replace(active(), url=URL))
+    await registry.put(replace(active(), urls={LATEST: URL}))
     await registry.remove(FunctionName("hello"))
     assert registry.find_by_url(URL.url_id) is None
 

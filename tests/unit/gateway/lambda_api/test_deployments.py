@@ -71,7 +71,7 @@ async def test_a_failed_update_leaves_the_old_version_active(api: Harness) -> No
     missing = replace(record.latest.deployment, package=Package("0" * 64, 1))
     record = replace(record, latest=record.latest.changed(missing, "r", 0))
     await api.registry.put(record)
-    api.plane.deployer.settle(record)
+    api.plane.deployer.settle(record, record.latest)
     await api.plane.deployer.idle()
     answer = await api.call("GetFunctionConfiguration", FunctionName="hello")
     assert (answer["State"], answer["LastUpdateStatus"]) == ("Active", "Failed")

@@ -113,7 +113,7 @@ async def test_a_function_url_is_created_and_shown(api: Harness) -> None:
         "InvokeMode": "BUFFERED",
         "status": 200,
     }
-    assert api.registry.find_by_url(url_id) is api.registry.find("hello")
+    assert api.registry.find_by_url(url_id) == (api.registry.find("hello"), "$LATEST")
     listed = await api.call("ListFunctionUrlConfigs", FunctionName="hello")
     assert listed["FunctionUrlConfigs"] == [{name: value for name, value in shown.items() if name != "status"}]
 
