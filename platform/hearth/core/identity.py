@@ -13,7 +13,7 @@ import json
 from base64 import b32encode, b64decode, b64encode
 from binascii import Error as BinasciiError
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from hashlib import sha256
 from typing import Protocol
@@ -69,7 +69,7 @@ ANONYMOUS = Principal("*", "", "", PrincipalKind.ANONYMOUS)
 class Credential:
     """What a signature is checked with, and who made it if it is right."""
 
-    secret: str
+    secret: str = field(repr=False)
     principal: Principal
 
 
@@ -101,8 +101,8 @@ class SessionCredentials:
     """Temporary credentials. `expires_s`: epoch seconds."""
 
     access_key_id: str
-    secret_access_key: str
-    session_token: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
     expires_s: int
 
 
