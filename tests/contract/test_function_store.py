@@ -5,7 +5,15 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import redis.asyncio
 
-from hearth.adapters.redis_store import FUNCTIONS_KEY, MAPPINGS_KEY, RedisFunctionStore, RedisMappingStore, connect
+from hearth.adapters.redis_store import (
+    FUNCTIONS_KEY,
+    MAPPINGS_KEY,
+    ROLES_KEY,
+    RedisFunctionStore,
+    RedisMappingStore,
+    RedisRoleStore,
+    connect,
+)
 from hearth.core.errors import ServiceError
 from hearth.ports import FunctionStore, MappingStore
 from hearth.testing import InMemoryStore
@@ -16,7 +24,7 @@ Store = FunctionStore | MappingStore
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator["redis.asyncio.Redis"]:
     client = connect(redis_url)
-    await client.delete(FUNCTIONS_KEY, MAPPINGS_KEY)
+    await client.delete(FUNCTIONS_KEY, MAPPINGS_KEY, ROLES_KEY)
     yield client
     await client.aclose()
 
@@ -26,6 +34,7 @@ async def client(redis_url: str) -> AsyncIterator["redis.asyncio.Redis"]:
         "in memory",
         pytest.param(RedisFunctionStore, marks=pytest.mark.redis),
         pytest.param(RedisMappingStore, marks=pytest.mark.redis),
+        pytest.param(RedisRoleStore, marks=pytest.mark.redis),
     ]
 )
 def store(request: pytest.FixtureRequest) -> Store:

@@ -20,6 +20,7 @@ from hearth.core.errors import ServiceError
 
 FUNCTIONS_KEY = "hearth:functions"
 MAPPINGS_KEY = "hearth:mappings"
+ROLES_KEY = "hearth:roles"
 
 MAX_CONNECTIONS = 64
 """Writes at once; each holds its connection until the server's disk has it, up to a second."""
@@ -107,6 +108,13 @@ class RedisMappingStore(_RedisHash):
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         super().__init__(client, MAPPINGS_KEY)
+
+
+class RedisRoleStore(_RedisHash):
+    """The home of roles and managed policies on Redis."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        super().__init__(client, ROLES_KEY)
 
 
 def _raise_if_failed(answer: object) -> None:
