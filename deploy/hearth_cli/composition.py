@@ -39,6 +39,7 @@ from hearth_scheduler.adapters.docker_template import Template
 from hearth_scheduler.adapters.host_abilities import LimitsChoice, SlotsChoice, choose_limits, choose_slots
 from hearth_scheduler.adapters.processors import Processors
 from hearth_scheduler.core.fleet import Fleet, Policy
+from hearth_scheduler.core.stream_pace import StreamLimits
 from hearth_scheduler.engine import Engine
 from hearth_scheduler.environments import Environments, Surroundings
 from hearth_scheduler.ports import ContainerError
@@ -164,7 +165,8 @@ def _engine(
     fleet = Fleet(policy, stems, lambda: uuid.uuid4().hex)
     around = Surroundings(settings.region, epoch=run, images=host.images)
     environments = Environments(containers, host.slots.slots, host.limits.limits, reporter=reporter, around=around)
-    return Engine(fleet, environments, reporter, codes, host_is_busy=Processors().are_busy)
+    streams = StreamLimits(settings.stream_max_bytes, settings.stream_rate_bytes_per_s)
+    return Engine(fleet, environments, reporter, codes, stream_limits=streams, host_is_busy=Processors().are_busy)
 
 
 def _follower(engine: Engine, logs: FunctionLogs) -> Callable[[Change], None]:

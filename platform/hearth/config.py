@@ -73,6 +73,11 @@ class Settings(BaseSettings):
         default="auto", description="how code reaches a container: mounts (root), hard links, or whichever works"
     )
 
+    stream_max_bytes: int = Field(default=200 * 2**20, ge=1, description="largest response that a function may stream")
+    stream_rate_bytes_per_s: int = Field(
+        default=0, ge=0, description="speed of a streamed response after its first 6 MiB (AWS: 2097152); 0: no limit"
+    )
+
     log_bytes_per_function: int = Field(default=16 * 2**20, ge=2**16, description="newest output kept per function")
     code_storage_bytes: int = Field(default=75 * 10**9, ge=2**20, description="all stored packages together")
     max_receive_count: int = Field(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from hearth.core.invocation import Invocation, Ledger, Outcome
 from hearth.core.log_lines import LOG_TAIL_BYTES
+from hearth_scheduler.streams import Streamed
 
 
 @dataclass(slots=True, eq=False)
@@ -13,7 +14,8 @@ class Call:
     """`dispatched_at` is 0 until the event was handed over; times are monotonic seconds.
 
     `outcome` is set once the handler has answered; with a log tail it is given to the caller only when the REPORT line
-    exists, which is when the runtime asks for its next event.
+    exists, which is when the runtime asks for its next event. `streamed` is there once the handler has begun to answer
+    in pieces.
     """
 
     invocation: Invocation
@@ -25,6 +27,7 @@ class Call:
     outcome: Outcome | None = None
     ledger: Ledger = field(default_factory=Ledger)
     tail: bytearray | None = None
+    streamed: Streamed | None = None
     when_abandoned: Callable[[str], None] | None = None
 
     def answered(self, answer: asyncio.Future[Outcome]) -> None:

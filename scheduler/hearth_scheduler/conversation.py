@@ -15,6 +15,7 @@ from hearth_scheduler.link import Link
 from hearth_scheduler.member import FUNCTION_FILE, Member
 from hearth_scheduler.reporter import Reporter
 from hearth_scheduler.runtime_http import HttpRuntime
+from hearth_scheduler.streams import Source
 from hearth_scheduler.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -78,8 +79,39 @@ class Conversation:
         """See `LinkEvents`. An answer that nobody waits for is late news."""
         member = self._environments.members[link.environment_id]
         with contextlib.suppress(OutOfTurn):
-            member.talk.answer(request_id)
-            self._engine.answered(member, request_id, body, is_error=error_type is not None, oversize=oversize)
+            member.talk.answer(request_id, is_error=error_type is not None)
+            self._engine.answers.answered(member, request_id, body, is_error=error_type is not None, oversize=oversize)
+
+    def stream_began(self, link: Link, request_id: str, content_type: str) -> None:
+        """See `LinkEvents`."""
+        with contextlib.suppress(OutOfTurn):
+            self.begin(self._environments.members[link.environment_id], request_id, content_type, link)
+
+    def stream_piece(self, link: Link, request_id: str, piece: bytes) -> None:
+        """See `LinkEvents`."""
+        with contextlib.suppress(OutOfTurn):
+            self.piece(self._environments.members[link.environment_id], request_id, piece)
+
+    def stream_ended(self, link: Link, request_id: str, body: bytes, *, error_type: str | None) -> None:
+        """See `LinkEvents`."""
+        with contextlib.suppress(OutOfTurn):
+            error = body if error_type is not None else None
+            self.end(self._environments.members[link.environment_id], request_id, error)
+
+    def begin(self, member: Member, request_id: str, content_type: str, source: Source) -> None:
+        """A response in pieces begins, by whichever protocol. Raises OutOfTurn."""
+        member.talk.begin(request_id)
+        self._engine.answers.stream_began(member, request_id, content_type, source)
+
+    def piece(self, member: Member, request_id: str, piece: bytes) -> None:
+        """A piece of it. Raises OutOfTurn."""
+        member.talk.piece(request_id)
+        self._engine.answers.stream_piece(member, request_id, piece)
+
+    def end(self, member: Member, request_id: str, error: bytes | None) -> None:
+        """Its end; `error` is the function's, if it failed half-way. Raises OutOfTurn."""
+        member.talk.end(request_id)
+        self._engine.answers.stream_ended(member, request_id, error)
 
     def init_failed(self, link: Link, error_type: str, body: bytes) -> None:
         """See `LinkEvents`."""
@@ -138,9 +170,9 @@ class Conversation:
         self, member: Member, request_id: str, body: bytes, *, error_type: str | None, oversize: int
     ) -> None:
         """The handler's answer over the Runtime API. Raises OutOfTurn."""
-        member.talk.answer(request_id)
+        member.talk.answer(request_id, is_error=error_type is not None)
         member.link.drain_output()
-        self._engine.answered(member, request_id, body, is_error=error_type is not None, oversize=oversize)
+        self._engine.answers.answered(member, request_id, body, is_error=error_type is not None, oversize=oversize)
 
     def http_init_failed(self, member: Member, error_type: str, body: bytes) -> None:
         """The init's failure over the Runtime API. Raises OutOfTurn."""
@@ -164,6 +196,19 @@ class HttpConversation:
     def answer(self, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
         """See `RuntimeApi`."""
         self._conversation.http_answered(self._member, request_id, body, error_type=error_type, oversize=oversize)
+
+    def begin(self, request_id: str, content_type: str, source: Source) -> None:
+        """See `RuntimeApi`."""
+        self._conversation.begin(self._member, request_id, content_type, source)
+
+    def piece(self, request_id: str, piece: bytes) -> None:
+        """See `RuntimeApi`."""
+        self._conversation.piece(self._member, request_id, piece)
+
+    def end(self, request_id: str, error: bytes | None) -> None:
+        """See `RuntimeApi`."""
+        self._member.link.drain_output()
+        self._conversation.end(self._member, request_id, error)
 
     def init_error(self, error_type: str, body: bytes) -> None:
         """See `RuntimeApi`."""

@@ -4,7 +4,7 @@ The fleet is changed here and nowhere else. An event comes in (a request, a fram
 of a piece of work); the fleet answers with effects; each is performed, at once if it only writes to a socket, otherwise
 by a task of its own that ends by feeding the next event.
 
-The path of a warm invocation: `invoke` → fleet → `Dispatch` → one send; one receive → `answered` → the caller's future;
+The path of a warm invocation: `invoke` → fleet → `Dispatch` → one send; one receive → `answers` → the caller's future;
 `asked_next` → fleet. No Docker, no disk, no lock, no task is on it.
 """
 
@@ -21,6 +21,7 @@ from hearth.core.errors import ServiceError
 from hearth.core.function import FunctionName, FunctionVersion
 from hearth.core.invocation import Invocation, Outcome, PlatformFailed, Throttled
 from hearth.ports import CodeTrees
+from hearth_scheduler.answers import Answers
 from hearth_scheduler.calls import Call
 from hearth_scheduler.core.effects import (
     Conclude,
@@ -36,6 +37,7 @@ from hearth_scheduler.core.effects import (
 )
 from hearth_scheduler.core.environment import NEVER
 from hearth_scheduler.core.fleet import Fleet
+from hearth_scheduler.core.stream_pace import StreamLimits
 from hearth_scheduler.environments import Environments
 from hearth_scheduler.member import Member
 from hearth_scheduler.reporter import Reporter
@@ -63,12 +65,14 @@ class Engine:
         reporter: Reporter,
         codes: CodeTrees,
         *,
+        stream_limits: StreamLimits = StreamLimits(),  # noqa: B008 - immutable
         host_is_busy: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.fleet = fleet
         self.counters: Counter[str] = Counter()
         self.last_error = ""
+        self.answers = Answers(reporter, stream_limits, self.counters, clock)
         self._environments = environments
         self._reporter = reporter
         self._codes = codes
@@ -204,6 +208,9 @@ class Engine:
 
     def _abandon(self, request_id: str) -> None:
         """The caller has gone."""
+        call = self._calls.get(request_id)
+        if call is not None and call.streamed is not None:
+            call.streamed.close()
         self._perform(self.fleet.abandon(request_id, self._clock()))
         if request_id not in self.fleet.requests:
             self._calls.pop(request_id, None)
@@ -295,6 +302,8 @@ class Engine:
         call = self._calls.pop(effect.request_id, None)
         if call is None:
             return
+        if call.streamed is not None:
+            call.streamed.close()
         member = self._environments.members.get(effect.environment_id)
         try:
             outcome = self._ending(call, effect.verdict, member)
@@ -348,17 +357,6 @@ class Engine:
             member.ready_at = now
             self._environments.initialised(member)
         self._perform(self.fleet.ready(member.id, now))
-
-    def answered(self, member: Member, request_id: str, body: bytes, *, is_error: bool, oversize: int) -> None:
-        """The handler's answer goes to the caller at once, unless the caller waits for the log."""
-        call = member.call
-        if call is None or call.invocation.request_id != request_id:
-            self.counters["late-answers"] += 1
-            return
-        call.closed(self._clock())
-        call.outcome = self._reporter.answer(call, body, is_error=is_error, oversize=oversize)
-        if call.tail is None:
-            call.resolve(call.outcome)
 
     def _finish(self, member: Member, call: Call, now: float) -> None:
         self._environments.sample(member, now)

@@ -35,7 +35,7 @@ SETTLE_READS = 64
 """A socket holds less than 256 KiB, so a few reads see everything a dead process has left."""
 
 FROM_INIT = b"ix"
-FROM_RUNTIME = b"HNREF"
+FROM_RUNTIME = b"HNREFPDZ"
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +53,14 @@ class LinkEvents(Protocol):
 
     def answered(self, link: "Link", request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
         """A response (`error_type` None) or an error."""
+
+    def stream_began(self, link: "Link", request_id: str, content_type: str) -> None:
+        """A response begins that comes in pieces. The link can be paused and resumed."""
+
+    def stream_piece(self, link: "Link", request_id: str, piece: bytes) -> None: ...
+
+    def stream_ended(self, link: "Link", request_id: str, body: bytes, *, error_type: str | None) -> None:
+        """The response is complete (`error_type` None), or has failed half-way with the error in `body`."""
 
     def init_failed(self, link: "Link", error_type: str, body: bytes) -> None: ...
 
@@ -145,6 +153,16 @@ class Link:
     def _to_runtime(self, data: bytes) -> None:
         if self._runtime is not None:
             self._runtime.send(data)
+
+    def pause(self) -> None:
+        """Take nothing more from the runtime for now."""
+        if self._runtime is not None:
+            self._runtime.pause()
+
+    def resume(self) -> None:
+        """Listen to the runtime again."""
+        if self._runtime is not None:
+            self._runtime.resume()
 
     @property
     def has_runtime(self) -> bool:
@@ -300,9 +318,24 @@ class Link:
             case b"F":
                 self.drain_output()
                 events.init_failed(self, frame.fields()[0], frame.body)
+            case b"P" | b"D" | b"Z":
+                self._on_stream_frame(frame)
             case _:
                 said = (*frame.fields(), "")[1]
                 (events.said_stem if said == "stem" else events.said_ready)(self)
+
+    def _on_stream_frame(self, frame: Frame) -> None:
+        if frame.oversize:
+            raise ProtocolError(f"a piece of {frame.oversize} bytes")
+        request_id, more = (*frame.fields(), "")[:2]
+        match frame.kind:
+            case b"P":
+                self._events.stream_began(self, request_id, more)
+            case b"D":
+                self._events.stream_piece(self, request_id, frame.body)
+            case _:
+                self.drain_output()
+                self._events.stream_ended(self, request_id, frame.body, error_type=more or None)
 
     def _refuse(self, wire: Wire | None, error: Exception) -> None:
         log.warning("environment does not speak the protocol", environment=self.environment_id, error=str(error))

@@ -20,6 +20,7 @@ from hearth.ports import LogSink
 from hearth_scheduler.calls import Call
 from hearth_scheduler.core.effects import Verdict
 from hearth_scheduler.member import Member
+from hearth_scheduler.streams import Relay, Streamed
 
 MIB = 2**20
 _PLATFORM_WORDS = {
@@ -98,10 +99,25 @@ class Reporter:
     def answer(self, call: Call, body: bytes, *, is_error: bool, oversize: int) -> Outcome:
         """The handler's own answer."""
         if oversize or len(body) > MAX_RESPONSE_BYTES:
-            return FunctionFailed(FailureKind.RESPONSE_TOO_LARGE, log_lines.response_too_large_payload(), call.ledger)
+            return self.too_large(call, MAX_RESPONSE_BYTES)
         if is_error:
             return FunctionFailed(FailureKind.HANDLER, body, call.ledger)
         return Succeeded(body, call.ledger)
+
+    def streamed(self, call: Call, response: Streamed, error: bytes | None) -> Outcome:
+        """The end of a response that came in pieces."""
+        if error is not None:
+            return FunctionFailed(FailureKind.HANDLER, error, call.ledger)
+        if isinstance(response, Relay):
+            return Succeeded(b"", call.ledger)
+        if response.oversize:
+            return self.too_large(call, MAX_RESPONSE_BYTES)
+        return Succeeded(bytes(response.body), call.ledger, content_type=response.content_type)
+
+    def too_large(self, call: Call, max_bytes: int) -> Outcome:
+        """The response is larger than may be."""
+        payload = log_lines.response_too_large_payload(max_bytes)
+        return FunctionFailed(FailureKind.RESPONSE_TOO_LARGE, payload, call.ledger)
 
     def with_tail(self, outcome: Outcome, call: Call) -> Outcome:
         """The outcome with the end of the invocation's log."""

@@ -7,10 +7,14 @@ AWS's open-source runtime interface emulator.
 Rule 1: `next` has no time limit, and a connection is never closed between `next` and the answer.
 Rule 2: trailers count. Go's client posts every answer chunked and says in a trailer that it failed half-way.
 Rule 3: what a client sends is bounded, head, trailers and body alike, before it is believed or kept.
+Rule 4: a response whose head says that it streams is handed on as it arrives, and not read faster than it is taken.
 """
 
 import asyncio
+import binascii
 import socket
+from base64 import b64decode
+from contextlib import suppress
 from typing import Protocol, cast
 
 import httptools
@@ -18,7 +22,9 @@ import orjson
 import structlog
 
 from hearth.core.invocation import MAX_RESPONSE_BYTES, Invocation
+from hearth.core.log_lines import error_payload
 from hearth_scheduler.core.runtime_talk import OutOfTurn
+from hearth_scheduler.streams import Source
 from hearth_scheduler.tasks import Tasks
 
 PREFIX = "/2018-06-01/runtime/"
@@ -39,6 +45,12 @@ REASONS = {
 }
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ERROR_TYPE = b"lambda-runtime-function-error-type"
+ERROR_BODY = b"lambda-runtime-function-error-body"
+RESPONSE_MODE = b"lambda-runtime-function-response-mode"
+DEFAULT_STREAM_TYPE = "application/octet-stream"
+TRUNCATED = "Runtime.TruncatedResponse"
+TRUNCATION_GRACE_S = 0.5
+"""A runtime that dies in the middle of a response breaks its connection too; by then its death is known."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +62,14 @@ class RuntimeApi(Protocol):
         """The runtime asks for an event; it is delivered later."""
 
     def answer(self, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None: ...
+
+    def begin(self, request_id: str, content_type: str, source: Source) -> None:
+        """A response that streams has begun; its pieces come from `source`."""
+
+    def piece(self, request_id: str, piece: bytes) -> None: ...
+
+    def end(self, request_id: str, error: bytes | None) -> None:
+        """The response is complete; `error` is that of a function that failed half-way."""
 
     def init_error(self, error_type: str, body: bytes) -> None: ...
 
@@ -93,10 +113,19 @@ class HttpRuntime:
         if self._is_closed:
             connection.abort()
 
-    def gone(self, connection: "_Connection") -> None:
+    def gone(self, connection: "_Connection", request: "_Request") -> None:
         self._connections.discard(connection)
         if self._asking is connection:
             self._asking = None
+        if request.streaming and not self._is_closed:
+            self._loop.call_later(TRUNCATION_GRACE_S, self._truncated, request.streaming)
+
+    def _truncated(self, request_id: str) -> None:
+        """The runtime lives on, but nothing more of this response can come."""
+        if not self._is_closed:
+            error = error_payload(TRUNCATED, f"RequestId: {request_id} Error: the response was cut off")
+            with suppress(OutOfTurn):
+                self._api.end(request_id, error)
 
     def close(self) -> None:
         """Close all connections; the listener belongs to the link. Idempotent."""
@@ -113,6 +142,30 @@ class HttpRuntime:
         else:
             connection.reply(200, invocation.payload, _event_headers(invocation, deadline_ms))
 
+    def open(self, connection: "_Connection", method: bytes, path: str, request: "_Request") -> None:
+        """A request's head says how its response is meant to be read. A refusal is said when all of it has come."""
+        match method, _steps(path):
+            case b"POST", ["invocation", request_id, "response"]:
+                try:
+                    if request.response_mode != "streaming":
+                        raise OutOfTurn("InvalidFunctionResponseMode", 400, "Invalid response mode header")
+                    self._api.begin(request_id, request.content_type or DEFAULT_STREAM_TYPE, connection)
+                except OutOfTurn as refused:
+                    request.refused = refused
+                else:
+                    request.streaming = request_id
+            case _:
+                pass
+
+    def take(self, request: "_Request", piece: bytes) -> None:
+        """A piece of a response that streams."""
+        request.streamed += len(piece)
+        if request.refused is None:
+            try:
+                self._api.piece(request.streaming, piece)
+            except OutOfTurn as refused:
+                request.refused = refused
+
     def handle(self, connection: "_Connection", method: bytes, path: str, request: "_Request") -> None:
         """Route one request. Source: the OpenAPI document of the Runtime API."""
         try:
@@ -125,13 +178,19 @@ class HttpRuntime:
             connection.reply(500, b'{"errorMessage":"internal error","errorType":"InternalServerError"}')
 
     def _route(self, connection: "_Connection", method: bytes, path: str, request: "_Request") -> None:
-        steps = path.removeprefix(PREFIX).split("/") if path.startswith(PREFIX) else []
-        match method, steps:
+        match method, _steps(path):
             case b"GET", ["invocation", "next"]:
                 self._next(connection)
+            case b"POST", ["invocation", request_id, "response"] if request.is_streamed:
+                request.streaming = ""
+                if request.refused is not None:
+                    raise request.refused
+                self._api.end(request_id, request.error if request.failed_half_way else None)
+                connection.reply(202, OK)
             case b"POST", ["invocation", request_id, ("response" | "error") as what]:
                 error_type = request.error_type if what == "error" or request.failed_half_way else None
-                self._api.answer(request_id, bytes(request.body), error_type=error_type, oversize=request.oversize)
+                body = request.error if request.failed_half_way else bytes(request.body)
+                self._api.answer(request_id, body, error_type=error_type, oversize=request.oversize)
                 self._acknowledge(connection, request)
             case b"POST", ["init", "error"]:
                 self._api.init_error(request.error_type, bytes(request.body))
@@ -163,22 +222,58 @@ class HttpRuntime:
 
 
 class _Request:
-    """What has arrived of one request. A body over the limit is counted, not kept. `arrived` counts all its bytes."""
+    """What has arrived of one request. A body over the limit is counted, not kept. `arrived` counts all its bytes.
 
-    __slots__ = ("arrived", "body", "error_type", "failed_half_way", "headers_done", "oversize")
+    `streaming` is the request id of a response that is being handed on, `streamed` how much of it was.
+    """
+
+    __slots__ = (
+        "arrived",
+        "body",
+        "content_type",
+        "error_body",
+        "error_type",
+        "failed_half_way",
+        "headers_done",
+        "oversize",
+        "refused",
+        "response_mode",
+        "streamed",
+        "streaming",
+    )
 
     def __init__(self) -> None:
         self.arrived = 0
         self.body = bytearray()
         self.oversize = 0
         self.error_type = ""
+        self.error_body = b""
+        self.content_type = ""
+        self.response_mode = ""
         self.headers_done = False
         self.failed_half_way = False
+        self.streaming = ""
+        self.streamed = 0
+        self.refused: OutOfTurn | None = None
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the body was handed on, or would have been if it had been this request's turn."""
+        return bool(self.streaming) or self.refused is not None
+
+    @property
+    def error(self) -> bytes:
+        """The error of a function that failed half-way: base64 in a trailer, or else whatever there is."""
+        try:
+            said = b64decode(self.error_body, validate=True)
+        except binascii.Error:
+            said = b""
+        return said or bytes(self.body) or error_payload(self.error_type, "")
 
     @property
     def is_endless(self) -> bool:
         """More head, framing or trailer than any client needs."""
-        return self.arrived > MAX_HEAD_BYTES + FRAMING_FACTOR * max(self.oversize, len(self.body))
+        return self.arrived > MAX_HEAD_BYTES + FRAMING_FACTOR * max(self.oversize, len(self.body), self.streamed)
 
 
 class _Connection(asyncio.Protocol):
@@ -191,6 +286,7 @@ class _Connection(asyncio.Protocol):
         self._url = b""
         self._request = _Request()
         self._is_last = False
+        self._is_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
@@ -208,7 +304,7 @@ class _Connection(asyncio.Protocol):
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.gone(self)
+        self._server.gone(self, self._request)
 
     def on_message_begin(self) -> None:
         self._url = b""
@@ -218,19 +314,30 @@ class _Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        lower = name.lower()
+        lower, request = name.lower(), self._request
         if lower == ERROR_TYPE:
-            self._request.error_type = value.decode("latin-1")
-            self._request.failed_half_way = self._request.headers_done
+            request.error_type = value.decode("latin-1")
+            request.failed_half_way = request.headers_done and bool(value)
+        elif lower == ERROR_BODY:
+            request.error_body = value
+        elif lower == RESPONSE_MODE:
+            request.response_mode = value.decode("latin-1").lower()
+        elif lower == b"content-type":
+            request.content_type = value.decode("latin-1")
         elif lower == b"expect" and value.lower() == b"100-continue" and self._transport is not None:
             self._transport.write(CONTINUE)  # curl, and so a runtime written in shell, waits a second for it
 
     def on_headers_complete(self) -> None:
-        self._request.headers_done = True
+        request = self._request
+        if request.response_mode and not request.headers_done:
+            self._server.open(self, self._parser.get_method(), self._url.decode("latin-1"), request)
+        request.headers_done = True
 
     def on_body(self, body: bytes) -> None:
         request = self._request
-        if request.oversize or len(request.body) + len(body) > MAX_RESPONSE_BYTES:
+        if request.is_streamed:
+            self._server.take(request, body)
+        elif request.oversize or len(request.body) + len(body) > MAX_RESPONSE_BYTES:
             request.oversize = max(request.oversize, len(request.body)) + len(body)
             request.body.clear()
         else:
@@ -247,9 +354,26 @@ class _Connection(asyncio.Protocol):
             if self._is_last:
                 self._transport.close()
 
+    def pause(self) -> None:
+        """See `Source`."""
+        if self._transport is not None and not self._is_paused and not self._transport.is_closing():
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """See `Source`."""
+        if self._transport is not None and self._is_paused and not self._transport.is_closing():
+            self._is_paused = False
+            self._transport.resume_reading()
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+
+def _steps(path: str) -> list[str]:
+    """What is asked of the Runtime API; nothing for any other path."""
+    return path.removeprefix(PREFIX).split("/") if path.startswith(PREFIX) else []
 
 
 def _event_headers(invocation: Invocation, deadline_ms: int) -> bytes:

@@ -29,6 +29,7 @@ class Wire:
         self._backlog = bytearray()
         self._send_failed = False
         self._is_open = True
+        self._is_paused = False
         self._loop.add_reader(self._fd, self.poll)
 
     @property
@@ -53,6 +54,18 @@ class Wire:
         else:
             self._lose(unread=self._send_failed or bool(self._backlog))
         return bool(data)
+
+    def pause(self) -> None:
+        """Read no more: the peer's writes will have to wait. Idempotent."""
+        if self._is_open and not self._is_paused:
+            self._is_paused = True
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        """Read on. Idempotent."""
+        if self._is_open and self._is_paused:
+            self._is_paused = False
+            self._loop.add_reader(self._fd, self.poll)
 
     def send(self, head: bytes, body: bytes = b"") -> None:
         """Send without waiting; what the socket does not take now is kept and sent when it can be."""

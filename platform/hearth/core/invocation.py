@@ -4,15 +4,30 @@ Times are seconds of one monotonic clock unless a name says otherwise.
 What is made for every invocation is a named tuple: as immutable as a frozen dataclass, made in a quarter of its time.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from hearth.core.function import FunctionVersion
 
 
+class ResponseStream(Protocol):
+    """Takes a response piece by piece, as it is produced, on behalf of a caller that wants it so."""
+
+    def begin(self, content_type: str, go_on: Callable[[], None]) -> None:
+        """The function has begun to answer. `go_on` is to be called when there is room again."""
+        ...
+
+    def write(self, piece: bytes) -> bool:
+        """Take a piece. False: that was enough for now; what is under way already comes all the same."""
+        ...
+
+
 class Invocation(NamedTuple):
-    """A request to run a function once. `payload` reaches the handler byte for byte."""
+    """A request to run a function once. `payload` reaches the handler byte for byte. A function that streams its
+    response writes it to `stream`; without one its pieces are collected. One that does not stream never touches it.
+    """
 
     request_id: str
     function: FunctionVersion
@@ -22,6 +37,7 @@ class Invocation(NamedTuple):
     trace_id: str = ""
     client_context: str = ""
     wants_log_tail: bool = False
+    stream: ResponseStream | None = None
 
 
 @dataclass(slots=True)
@@ -58,15 +74,21 @@ class FailureKind(Enum):
 
 
 class Succeeded(NamedTuple):
-    """The handler returned; `payload` is its JSON, as the runtime posted it."""
+    """The handler returned; `payload` is its JSON, as the runtime posted it.
+
+    `content_type` is that of a response that was streamed, whose payload is what was collected of it: all, or nothing
+    where the caller took the pieces.
+    """
 
     payload: bytes
     ledger: Ledger
     log_tail: bytes = b""
+    content_type: str = ""
 
 
 class FunctionFailed(NamedTuple):
-    """The function failed: still HTTP 200, with `X-Amz-Function-Error: Unhandled` and this payload."""
+    """The function failed: still HTTP 200, with `X-Amz-Function-Error: Unhandled` and this payload. A stream may have
+    begun by then: it is cut off."""
 
     kind: FailureKind
     payload: bytes

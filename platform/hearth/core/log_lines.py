@@ -131,9 +131,9 @@ def exit_payload(request_id: str, *, status: int, signal: int, is_out_of_memory:
     return error_payload(_exit_kind(is_out_of_memory).value, message)
 
 
-def response_too_large_payload() -> bytes:
+def response_too_large_payload(max_bytes: int = MAX_RESPONSE_BYTES) -> bytes:
     """The answer in place of a response over the limit."""
-    message = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."
+    message = f"Response payload size exceeded maximum allowed payload size ({max_bytes} bytes)."
     return error_payload(FailureKind.RESPONSE_TOO_LARGE.value, message)
 
 

@@ -42,6 +42,15 @@ class Events:
     def answered(self, link: Link, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
         self._note("answer", request_id, body, error_type, oversize)
 
+    def stream_began(self, link: Link, request_id: str, content_type: str) -> None:
+        self._note("began", request_id, content_type)
+
+    def stream_piece(self, link: Link, request_id: str, piece: bytes) -> None:
+        self._note("piece", request_id, piece)
+
+    def stream_ended(self, link: Link, request_id: str, body: bytes, *, error_type: str | None) -> None:
+        self._note("ended", request_id, body, error_type)
+
     def init_failed(self, link: Link, error_type: str, body: bytes) -> None:
         self._note("init failed", error_type, body)
 

@@ -12,6 +12,7 @@ from tests.unit.scheduler.simulation import function
 from hearth.core.invocation import MAX_RESPONSE_BYTES, Invocation
 from hearth_scheduler.core.runtime_talk import RuntimeTalk, Turn
 from hearth_scheduler.runtime_http import MAX_CONNECTIONS, MAX_HEAD_BYTES, HttpRuntime
+from hearth_scheduler.streams import Source
 from hearth_scheduler.tasks import Tasks
 
 PATIENCE_S = 20.0
@@ -35,6 +36,8 @@ class Api:
         self.answers: list[tuple[str, bytes, str | None, int]] = []
         self.init_errors: list[tuple[str, bytes]] = []
         self.fails = False
+        self.streams: list[tuple[object, ...]] = []
+        self.source: Source | None = None
 
     def next(self) -> None:
         if self.fails:
@@ -44,6 +47,19 @@ class Api:
     def answer(self, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
         self.talk.answer(request_id)
         self.answers.append((request_id, body, error_type, oversize))
+
+    def begin(self, request_id: str, content_type: str, source: Source) -> None:
+        self.talk.begin(request_id)
+        self.source = source
+        self.streams.append(("begin", content_type))
+
+    def piece(self, request_id: str, piece: bytes) -> None:
+        self.talk.piece(request_id)
+        self.streams.append(("piece", piece))
+
+    def end(self, request_id: str, error: bytes | None) -> None:
+        self.talk.end(request_id)
+        self.streams.append(("end", error))
 
     def init_error(self, error_type: str, body: bytes) -> None:
         self.talk.init_error()
