@@ -17,6 +17,7 @@ from hearth.core.errors import (
     HearthError,
     InvalidParameterValue,
     InvalidRequestContent,
+    RecursiveInvocation,
     ResourceNotFound,
     ServiceError,
     TooManyRequests,
@@ -27,7 +28,7 @@ from hearth.core.log_lines import LOG_TAIL_BYTES
 from hearth.core.records import FunctionRecord
 from hearth.ports import Scheduler
 from hearth.registry import Registry
-from hearth_gateway.core import invoke_request, names
+from hearth_gateway.core import invoke_request, lineage, names
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.invoke_request import InvocationType
 from hearth_gateway.core.names import FunctionReference
@@ -63,16 +64,19 @@ class Invoker:
         arrived_at = time.monotonic()
         get = headers.get
         kind = invoke_request.invocation_type(get("X-Amz-Invocation-Type", ""))
-        function, invoked_arn = self._find(label, query)
+        record, function, invoked_arn = self._find(label, query)
         context = get("X-Amz-Client-Context")
-        random, now_s = self._random.take(TRACE_BYTES), int(time.time())
+        incoming = get("X-Amzn-Trace-Id", "")
+        trace_id = trace_header(incoming, self._random.take(TRACE_BYTES), int(time.time()))
+        if incoming:
+            trace_id = _traced(record, incoming, trace_id)
         invocation = Invocation(
             request_id,
             function,
             checked_payload(body),
             arrived_at,
             invoked_arn,
-            trace_header(get("X-Amzn-Trace-Id", ""), random, now_s),
+            trace_id,
             invoke_request.client_context(context) if context else "",
             invoke_request.wants_log_tail(get("X-Amz-Log-Type", "")),
         )
@@ -80,18 +84,18 @@ class Invoker:
             raise InvalidParameterValue("The function does not support tenant isolation, so it takes no tenant id.")
         return None if kind is InvocationType.DRY_RUN else invocation
 
-    def _find(self, label: str, query: str) -> tuple[FunctionVersion, str]:
-        """What runs, and its ARN as addressed."""
+    def _find(self, label: str, query: str) -> tuple[FunctionRecord, FunctionVersion, str]:
+        """The function, what runs, and its ARN as addressed."""
         if not query:
             record = self._registry.find(label)
             if record is not None:  # addressed by its bare name, as nearly always
-                return record.version(), record.arn
+                return record, record.version(), record.arn
         reference = self._reference(label, query)
         record = self._registry.find(reference.name)
         version = None if record is None else record.find(reference.qualifier, self._random.chance())
         if record is None or version is None:
             raise names.function_not_found(reference, self._endpoint.region, self._endpoint.account)
-        return record.version(version.version), self._arn(record, reference)
+        return record, record.version(version.version), self._arn(record, reference)
 
     def _reference(self, label: str, query: str) -> FunctionReference:
         reference = names.parse_function_name(unquote(label), self._endpoint.region, self._endpoint.account)
@@ -100,6 +104,17 @@ class Invoker:
 
     def _arn(self, record: FunctionRecord, reference: FunctionReference) -> str:
         return record.arn if reference.qualifier is None else f"{record.arn}:{reference.qualifier}"
+
+
+def _traced(record: FunctionRecord, incoming: str, trace_id: str) -> str:
+    """The trace header with the chain that led here; raises if it is a loop that nobody allowed."""
+    chain, count = lineage.extended(incoming, record.arn)
+    if count > lineage.MAX_INVOCATIONS and record.recursive_loop != "Allow":
+        raise RecursiveInvocation(
+            f"Recursive invocation detected: function {record.arn} was invoked {count - 1} times by the same chain of "
+            "requests. PutFunctionRecursionConfig with RecursiveLoop Allow permits it."
+        )
+    return f"{trace_id};Lineage={chain}"
 
 
 def checked_payload(body: bytes) -> bytes:

@@ -9,10 +9,13 @@ from hearth.packages import CodePackages
 from hearth.registry import Registry
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.api import LambdaApi
+from hearth_gateway.lambda_api.code_signing import CodeSigning
 from hearth_gateway.lambda_api.concurrency import ConcurrencyOperations
 from hearth_gateway.lambda_api.deployer import Deployer
+from hearth_gateway.lambda_api.function_settings import FunctionSettings
 from hearth_gateway.lambda_api.function_urls import FunctionUrlOperations
 from hearth_gateway.lambda_api.functions import FunctionOperations
+from hearth_gateway.lambda_api.policies import PolicyOperations
 from hearth_gateway.lambda_api.tags import TagOperations
 
 
@@ -44,5 +47,8 @@ async def control_plane(
         FunctionUrlOperations(endpoint, registry, clock=clock, new_id=new_id).register(api)
         ConcurrencyOperations(endpoint, registry, packages).register(api)
         TagOperations(endpoint, registry).register(api)
+        PolicyOperations(endpoint, registry, new_id=new_id).register(api)
+        FunctionSettings(endpoint, registry).register(api)
+        CodeSigning(endpoint, registry).register(api)
         await deployer.resume()
         yield ControlPlane(api, deployer)

@@ -58,7 +58,6 @@ class FunctionOperations:
         api.register("UpdateFunctionCode", self.update_code)
         api.register("UpdateFunctionConfiguration", self.update_configuration)
         api.register("DeleteFunction", self.delete)
-        api.register("GetFunctionCodeSigningConfig", self.get_code_signing)
 
     async def create(self, parameters: Parameters) -> Answer:
         name = self._addressing.name(parameters)
@@ -140,11 +139,6 @@ class FunctionOperations:
             await self._registry.remove(reference.name)
         await self._deployer.collect()
         return 204, None
-
-    async def get_code_signing(self, parameters: Parameters) -> Answer:
-        """No function has one; tools ask after each read and take an empty answer for that."""
-        self._addressing.find_whole(parameters)
-        return 200, {}
 
     async def _dry_run(self, parameters: Parameters, content: bytes) -> Answer:
         """What the answer would be, with nothing changed."""

@@ -91,6 +91,20 @@ class AccessDenied(HearthError):
     code, status, fault, upper_message = "AccessDeniedException", 403, Fault.CALLER, True
 
 
+class PolicyLengthExceeded(HearthError):
+    code, status, fault = "PolicyLengthExceededException", 400, Fault.CALLER
+
+
+class RecursiveInvocation(HearthError):
+    """A chain of invocations that came back to the same function too often."""
+
+    code, status, fault, upper_message = "RecursiveInvocationException", 400, Fault.CALLER, True
+
+
+class CodeSigningConfigNotFound(HearthError):
+    code, status, fault, upper_message = "CodeSigningConfigNotFoundException", 404, Fault.CALLER, True
+
+
 class CodeStorageExceeded(HearthError):
     code, status, fault = "CodeStorageExceededException", 400, Fault.CALLER
 

@@ -214,13 +214,15 @@ async def test_a_header_that_cannot_be_served_is_refused(served: Served, header:
 async def test_the_callers_trace_goes_on(served: Served) -> None:
     root = "Root=1-5759e988-bd862e3fe1be46a994272793"
     _, headers, _ = await post(served, X_Amzn_Trace_Id=f"{root};Parent=53995c3f42cd8ad8;Sampled=1;Evil=1")
-    assert headers["X-Amzn-Trace-Id"] == f"{root};Parent=53995c3f42cd8ad8;Sampled=1"
+    assert re.fullmatch(
+        rf"{root};Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:[0-9a-f]{{8}}:1", headers["X-Amzn-Trace-Id"]
+    )
     assert served.scheduler.invocations[0].trace_id == headers["X-Amzn-Trace-Id"]
 
 
 async def test_a_trace_is_begun_where_there_is_none(served: Served) -> None:
     _, headers, _ = await post(served, X_Amzn_Trace_Id="nonsense")
-    pattern = r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0"
+    pattern = r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0;Lineage=1:[0-9a-f]{8}:1"
     assert re.fullmatch(pattern, headers["X-Amzn-Trace-Id"])
 
 
@@ -262,3 +264,14 @@ async def test_boto3_understands_every_answer(served: Served) -> None:
     assert missing.value.response["Error"]["Code"] == "ResourceNotFoundException"
     assert missing.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
     client.close()
+
+
+async def test_a_chain_that_came_back_too_often_is_ended(served: Served) -> None:
+    trace = "Root=1-65000000-000000000000000000000000"
+    for _ in range(16):
+        await post(served, X_Amzn_Trace_Id=trace)
+        trace = served.scheduler.invocations[-1].trace_id
+    status, headers, body = await post(served, X_Amzn_Trace_Id=trace)
+    assert (status, headers["x-amzn-ErrorType"]) == (400, "RecursiveInvocationException")
+    assert b"PutFunctionRecursionConfig" in body
+    assert len(served.scheduler.invocations) == 16
