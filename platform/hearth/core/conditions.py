@@ -73,13 +73,11 @@ def _equals_ignoring_case(wanted: str, value: str, variables: Values | None) -> 
 
 
 def _like(wanted: str, value: str, variables: Values | None) -> bool:
-    pattern = resolve(wanted, variables)
-    return pattern is not None and text_fits(pattern, value)
+    return text_fits(wanted, value, variables) is True
 
 
 def _arn_like(wanted: str, value: str, variables: Values | None) -> bool:
-    pattern = resolve(wanted, variables)
-    return pattern is not None and arn_fits(pattern, value)
+    return arn_fits(wanted, value, variables) is True
 
 
 def _bool(wanted: str, value: str, variables: Values | None) -> bool:

@@ -7,10 +7,12 @@ Source: "IAM policy elements: Variables and tags" and "Resource" in the AWS IAM 
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 from hearth.core import wildcards
 from hearth.core.policy_document import Patterns
-from hearth.core.wildcards import Token
+from hearth.core.wildcards import Glob, Token
 
 Values = Mapping[str, tuple[str, ...]]
 """The values of condition keys, by lower-case name."""
@@ -28,26 +30,51 @@ def matches_action(patterns: Patterns, action: str) -> bool:
 
 def matches_resource(patterns: Patterns, resource: str, variables: Values | None) -> bool:
     """Whether the resource is meant. A variable without a value means nothing, negated or not."""
-    resolved = [resolve(pattern, variables) for pattern in patterns.patterns]
-    if patterns.is_negated and None in resolved:
-        return False
-    return any(p is not None and arn_fits(p, resource) for p in resolved) is not patterns.is_negated
+    fits = [arn_fits(pattern, resource, variables) for pattern in patterns.patterns]
+    if patterns.is_negated:
+        return all(fit is False for fit in fits)
+    return any(fits)
 
 
-def text_fits(pattern: list[Token], text: str) -> bool:
-    """Whether the whole text fits the pattern."""
-    return wildcards.glob(pattern).matches(text)
+def text_fits(pattern: str, text: str, variables: Values | None) -> bool | None:
+    """Whether the whole text fits the pattern; None if a variable in it has no value."""
+    if not _has_variable(pattern, variables):
+        return wildcards.matches(pattern, text)
+    parts = resolve(pattern, variables)
+    return None if parts is None else wildcards.glob(parts).matches(text)
 
 
-def arn_fits(pattern: list[Token], arn: str) -> bool:
-    """Whether the ARN fits, field by field. Fields that the pattern does not have may be anything."""
-    if pattern == [wildcards.Wildcard.ANY]:
+def arn_fits(pattern: str, arn: str, variables: Values | None) -> bool | None:
+    """Whether the ARN fits, field by field; None if a variable has no value. Fields that the pattern does not have
+    may be anything."""
+    if pattern == "*":
         return True
-    wanted, given = _fields(pattern), arn.split(":", _ARN_FIELDS - 1)
-    if len(given) < _ARN_FIELDS:
-        return text_fits(pattern, arn)
-    wanted += [[wildcards.Wildcard.ANY]] * (_ARN_FIELDS - len(wanted))
-    return all(text_fits(field, text) for field, text in zip(wanted, given, strict=True))
+    if not _has_variable(pattern, variables):
+        return _constant(pattern).matches(arn)
+    parts = resolve(pattern, variables)
+    return None if parts is None else _arn_pattern(parts).matches(arn)
+
+
+class _ArnPattern(NamedTuple):
+    """A pattern as a whole and by fields."""
+
+    whole: Glob
+    fields: tuple[Glob, ...]
+
+    def matches(self, arn: str) -> bool:
+        given = arn.split(":", _ARN_FIELDS - 1)
+        if len(given) < _ARN_FIELDS:
+            return self.whole.matches(arn)
+        return all(field.matches(text) for field, text in zip(self.fields, given, strict=False))
+
+
+@lru_cache(maxsize=4096)
+def _constant(pattern: str) -> _ArnPattern:
+    return _arn_pattern(wildcards.tokens(pattern))
+
+
+def _arn_pattern(parts: list[Token]) -> _ArnPattern:
+    return _ArnPattern(wildcards.glob(parts), tuple(wildcards.glob(field) for field in _fields(parts)))
 
 
 def _fields(pattern: list[Token]) -> list[list[Token]]:
@@ -63,9 +90,13 @@ def _fields(pattern: list[Token]) -> list[list[Token]]:
     return fields
 
 
+def _has_variable(pattern: str, variables: Values | None) -> bool:
+    return variables is not None and "${" in pattern
+
+
 def resolve(pattern: str, variables: Values | None) -> list[Token] | None:
     """The pattern with the values of its variables; None if one has no value. No `variables`: there are none."""
-    if variables is None or "${" not in pattern:
+    if variables is None or not _has_variable(pattern, variables):
         return wildcards.tokens(pattern)
     parts: list[Token] = []
     end = 0

@@ -1,0 +1,89 @@
+"""The gate in front of every operation: may this caller do that?
+
+The administrator passes without a question; everybody else is judged by the policies of their own and of what they
+want to reach (`core/authorization.py`). What is looked up here for the judgement, the caller never sees.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from hearth.core.policy import PolicyDocument
+from hearth.registry import Registry
+from hearth_gateway.auth.authentication import Caller
+from hearth_gateway.core import authorization
+from hearth_gateway.core.authorization import Conditions, Permission, Place
+from hearth_gateway.core.operations import Route
+
+FunctionOfMapping = Callable[[str], str | None]
+"""The ARN of the function of an event source mapping, by its UUID; None if there is none."""
+
+
+def _of_no_mapping(uuid: str) -> str | None:
+    return None
+
+
+class Gate:
+    """Judges requests. `clock` gives epoch seconds."""
+
+    def __init__(self, registry: Registry, place: Place, clock: Callable[[], float] = time.time) -> None:
+        self._registry = registry
+        self._place = place
+        self._clock = clock
+        self.function_of_mapping: FunctionOfMapping = _of_no_mapping
+
+    def permit(self, caller: Caller, route: Route, members: Mapping[str, Any]) -> None:
+        """Refuse an operation that the caller may not do. Raises NotAuthorized."""
+        if caller.principal.is_admin:
+            return
+        for permission in authorization.permissions(route.operation, route.labels, members, self._place):
+            self._judge(caller, permission, self._of_mapping(route))
+
+    def permit_invocation(self, caller: Caller, label: str, query: str) -> None:
+        """Refuse an invocation that the caller may not make; `label` and `query` are raw."""
+        if caller.principal.is_admin:
+            return
+        qualifiers = parse_qs(query).get("Qualifier") if query else None
+        qualifier = qualifiers[0] if qualifiers else None
+        self._judge(caller, authorization.invocation(unquote(label), qualifier, self._place))
+
+    def authorize(
+        self,
+        caller: Caller,
+        action: str,
+        resource: str,
+        *,
+        conditions: Conditions,
+        policy: PolicyDocument | None = None,
+    ) -> None:
+        """Refuse any action on any resource that the caller may not do. Raises NotAuthorized."""
+        if caller.principal.is_admin:
+            return
+        given = {**self._surroundings(caller), **conditions}
+        authorization.authorize(caller.principal, action, resource, given, policy=policy)
+
+    def _judge(self, caller: Caller, permission: Permission, more: Conditions | None = None) -> None:
+        function = permission.function
+        record = None if function is None else self._registry.find(function.name)
+        tags = authorization.resource_tags(record.tags) if record is not None else {}
+        policy = authorization.resource_policy(record, function.qualifier) if function is not None else None
+        conditions = {**(more or {}), **tags, **permission.conditions}
+        self.authorize(caller, permission.action, permission.resource, conditions=conditions, policy=policy)
+
+    def _of_mapping(self, route: Route) -> Conditions:
+        uuid = route.labels.get("UUID")
+        function = None if uuid is None else self.function_of_mapping(uuid)
+        return {} if function is None else {"lambda:FunctionArn": function}
+
+    def _surroundings(self, caller: Caller) -> Conditions:
+        """What every request has. Nobody speaks TLS to us; a proxy in front of us may."""
+        now_s = self._clock()
+        return {
+            "aws:SourceIp": caller.source_ip,
+            "aws:CurrentTime": f"{datetime.fromtimestamp(now_s, UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "aws:EpochTime": str(int(now_s)),
+            "aws:SecureTransport": "false",
+            "aws:RequestedRegion": caller.region,
+        }

@@ -1,0 +1,210 @@
+"""What a request needs: the actions and resources of IAM behind every operation, and the verdict on them.
+
+Rule 1: an operation is judged by what it was asked, before anything is looked up for it; whoever may not do it learns
+nothing, not even whether the function exists.
+Rule 2: an operation needs the action of its own name on the resource in its path; the table has the exceptions.
+Rule 3: whoever gives a function a role, or a layer, needs the right to that as well.
+Source: "Actions, resources, and condition keys for AWS Lambda", AWS service authorization reference.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from hearth.core.arns import event_source_mapping_arn
+from hearth.core.auth_errors import NotAuthorized
+from hearth.core.function import LATEST
+from hearth.core.identity import ANONYMOUS, Principal, service
+from hearth.core.policy import Decision, MalformedPolicy, PolicyDocument, RequestContext, decide, parse_policy
+from hearth.core.records import FunctionRecord
+from hearth_gateway.core import names
+from hearth_gateway.core.names import FunctionReference
+
+INVOKE = "lambda:InvokeFunction"
+INVOKE_URL = "lambda:InvokeFunctionUrl"
+PASS_ROLE = "iam:PassRole"
+
+Conditions = Mapping[str, str | tuple[str, ...]]
+
+ACTIONS: Mapping[str, str] = {
+    "Invoke": INVOKE,
+    "InvokeAsync": INVOKE,
+    "InvokeWithResponseStream": INVOKE,
+    "GetLayerVersionByArn": "lambda:GetLayerVersion",
+}
+"""The operations whose action has another name."""
+
+_OF_ACCOUNT = frozenset({"CreateEventSourceMapping", "ListEventSourceMappings", "ListLayerVersions"})
+"""Operations on no single resource, although they name one."""
+
+_MEMBER_CONDITIONS = (
+    ("Principal", "lambda:Principal"),
+    ("AuthType", "lambda:FunctionUrlAuthType"),
+    ("FunctionUrlAuthType", "lambda:FunctionUrlAuthType"),
+    ("CodeSigningConfigArn", "lambda:CodeSigningConfigArn"),
+    ("SourceFunctionArn", "lambda:SourceFunctionArn"),
+)
+_VPC_CONDITIONS = (("SubnetIds", "lambda:SubnetIds"), ("SecurityGroupIds", "lambda:SecurityGroupIds"))
+
+
+class Place(NamedTuple):
+    """Where the resources are."""
+
+    region: str
+    account: str
+
+    def arn(self, rest: str) -> str:
+        return f"arn:aws:lambda:{self.region}:{self.account}:{rest}"
+
+
+class Permission(NamedTuple):
+    """One thing that a request needs. `function` is what it concerns, for the function's own policy and tags."""
+
+    action: str
+    resource: str
+    conditions: Conditions = MappingProxyType({})
+    function: FunctionReference | None = None
+
+
+def permissions(
+    operation: str, labels: Mapping[str, str], members: Mapping[str, Any], place: Place
+) -> Iterator[Permission]:
+    """Everything that a request needs. `labels` are the ones in its path, `members` all that it has."""
+    action = ACTIONS.get(operation, f"lambda:{operation}")
+    function = _function(operation, labels, members, place)
+    resource = _resource(operation, labels, members, place) if function is None else function.arn(*place)
+    yield Permission(action, resource, _conditions(operation, members, place), function)
+    role = members.get("Role")
+    if role and operation in ("CreateFunction", "UpdateFunctionConfiguration"):
+        yield Permission(PASS_ROLE, role, {"iam:PassedToService": "lambda.amazonaws.com"})
+    for layer in _layers(members):
+        yield Permission("lambda:GetLayerVersion", layer)
+
+
+def invocation(label: str, qualifier: str | None, place: Place) -> Permission:
+    """What invoking a function needs, addressed like this."""
+    reference = names.qualified(names.parse_function_name(label, *place), qualifier)
+    return Permission(INVOKE, reference.arn(*place), {}, reference)
+
+
+def _function(
+    operation: str, labels: Mapping[str, str], members: Mapping[str, Any], place: Place
+) -> FunctionReference | None:
+    if operation in _OF_ACCOUNT or ("FunctionName" not in labels and operation != "CreateFunction"):
+        return None
+    reference = names.parse_function_name(members["FunctionName"], *place)
+    return names.qualified(reference, members.get("Qualifier"))
+
+
+def _resource(operation: str, labels: Mapping[str, str], members: Mapping[str, Any], place: Place) -> str:
+    if operation in _OF_ACCOUNT:
+        return "*"
+    match labels:
+        case {"UUID": uuid}:
+            return event_source_mapping_arn(*place, uuid)
+        case {"LayerName": name, "VersionNumber": number}:
+            return f"{_layer(name, place)}:{number}"
+        case {"LayerName": name}:
+            return _layer(name, place)
+        case {"CapacityProviderName": name}:
+            return name if name.startswith("arn:") else place.arn(f"capacity-provider:{name}")
+        case _:
+            return _named_by_arn(labels, members)
+
+
+def _named_by_arn(labels: Mapping[str, str], members: Mapping[str, Any]) -> str:
+    for name in ("Resource", "ResourceArn", "CodeSigningConfigArn", "DurableExecutionArn"):
+        if name in labels:
+            return labels[name]
+    return str(members.get("Arn", "*"))
+
+
+def _layer(name: str, place: Place) -> str:
+    return name if name.startswith("arn:") else place.arn(f"layer:{name}")
+
+
+def _layers(members: Mapping[str, Any]) -> tuple[str, ...]:
+    layers = members.get("Layers")
+    return tuple(layer for layer in layers if isinstance(layer, str)) if isinstance(layers, list) else ()
+
+
+def _conditions(operation: str, members: Mapping[str, Any], place: Place) -> Conditions:
+    found: dict[str, str | tuple[str, ...]] = {
+        key: members[member] for member, key in _MEMBER_CONDITIONS if isinstance(members.get(member), str)
+    }
+    vpc = members.get("VpcConfig")
+    if isinstance(vpc, Mapping):
+        found.update({key: tuple(vpc[member]) for member, key in _VPC_CONDITIONS if vpc.get(member)})
+    if _layers(members):
+        found["lambda:Layer"] = _layers(members)
+    if operation.endswith("EventSourceMapping") and members.get("FunctionName"):
+        found["lambda:FunctionArn"] = names.parse_function_name(members["FunctionName"], *place).arn(*place)
+    found.update(_tag_conditions(members))
+    return found
+
+
+def _tag_conditions(members: Mapping[str, Any]) -> Iterator[tuple[str, str | tuple[str, ...]]]:
+    tags, keys = members.get("Tags"), members.get("TagKeys")
+    if isinstance(tags, Mapping):
+        yield from ((f"aws:RequestTag/{key}", value) for key, value in tags.items())
+        keys = list(tags)
+    if isinstance(keys, list) and keys:
+        yield "aws:TagKeys", tuple(keys)
+
+
+def resource_policy(record: FunctionRecord | None, qualifier: str | None) -> PolicyDocument | None:
+    """The policy of the function, version or alias that was addressed."""
+    policy = None if record is None else record.policies.get(qualifier or LATEST)
+    return None if policy is None else readable(policy.document)
+
+
+def readable(text: str) -> PolicyDocument | None:
+    """A kept policy. One that cannot be read allows nothing, and is no reason to fail."""
+    try:
+        return parse_policy(text)
+    except MalformedPolicy:
+        return None
+
+
+def resource_tags(tags: Mapping[str, str]) -> Conditions:
+    """The condition keys of a resource's tags."""
+    return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
+
+
+def authorize(
+    principal: Principal, action: str, resource: str, conditions: Conditions, *, policy: PolicyDocument | None = None
+) -> None:
+    """Refuse what the caller may not do. `policy` is the resource's own. Raises NotAuthorized."""
+    if principal.is_admin:
+        return
+    context = RequestContext(action, resource, principal, conditions)
+    decision = decide(principal.policies, policy, context)
+    if decision is not Decision.ALLOW:
+        raise NotAuthorized(_refusal(context, decision))
+
+
+def _refusal(context: RequestContext, decision: Decision) -> str:
+    principal = context.principal
+    why = f"because no identity-based policy allows the {context.action} action"
+    if decision is Decision.DENY_EXPLICIT:
+        of_identity = decide(principal.policies, None, context) is Decision.DENY_EXPLICIT
+        why = f"with an explicit deny in {'an identity' if of_identity else 'a resource'}-based policy"
+    return f"User: {principal.arn} is not authorized to perform: {context.action} on resource: {context.resource} {why}"
+
+
+def is_public_url(record: FunctionRecord, qualifier: str, arn: str, auth_type: str) -> bool:
+    """Whether the function's own policy lets everybody use this URL."""
+    conditions = {"lambda:FunctionUrlAuthType": auth_type}
+    context = RequestContext(INVOKE_URL, arn, ANONYMOUS, conditions)
+    return decide((), resource_policy(record, qualifier), context) is Decision.ALLOW
+
+
+def may_service_invoke(
+    record: FunctionRecord, qualifier: str | None, name: str, *, source_arn: str = "", source_account: str = ""
+) -> bool:
+    """Whether the policy of what was addressed lets a service (`s3.amazonaws.com`) invoke it for this source."""
+    arn = record.arn if qualifier in (None, LATEST) else f"{record.arn}:{qualifier}"
+    given = {"aws:SourceArn": source_arn, "aws:SourceAccount": source_account}
+    conditions = {key: value for key, value in given.items() if value}
+    context = RequestContext(INVOKE, arn, service(name), conditions)
+    return decide((), resource_policy(record, qualifier), context) is Decision.ALLOW
