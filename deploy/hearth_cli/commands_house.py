@@ -12,7 +12,7 @@ from docker.errors import ImageNotFound
 from rich.table import Table
 
 from hearth.config import Settings
-from hearth_cli import background, configuration, endpoint, images, own_redis, sweep
+from hearth_cli import background, configuration, endpoint, images, own_redis, recipes, sweep
 from hearth_cli.console import Failure, Progress, err, out, print_json, progress, say, warn
 from hearth_cli.locations import DataDir, data_dir, key_pair
 
@@ -55,8 +55,8 @@ def _ensure_running(settings: Settings, place: DataDir, tell: Progress) -> bool:
 
 
 def _refuse_missing_images(client: docker.DockerClient, settings: Settings) -> None:
-    for recipe in images.RECIPES:
-        reference = images.reference(recipe.name, settings.image_prefix)
+    for name in recipes.DEFAULTS:
+        reference = recipes.reference(name, settings.image_prefix)
         try:
             client.images.get(reference)
         except ImageNotFound as error:

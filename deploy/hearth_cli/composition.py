@@ -6,6 +6,7 @@ removes the containers of the run before, then what takes events, and the one po
 
 import asyncio
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,7 +17,7 @@ from typing import assert_never
 
 import structlog
 
-from hearth.adapters.redis_store import RedisFunctionStore, RedisMappingStore, connect
+from hearth.adapters.redis_store import RedisCapacityProviderStore, RedisFunctionStore, RedisMappingStore, connect
 from hearth.config import Settings
 from hearth.logs import FunctionLogs
 from hearth.packages import CodePackages
@@ -26,8 +27,8 @@ from hearth_cli.console import Failure
 from hearth_cli.locations import DataDir, data_dir
 from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.core.endpoint import Endpoint
-from hearth_gateway.lambda_api.api import LambdaApi
-from hearth_gateway.lambda_api.control_plane import control_plane
+from hearth_gateway.lambda_api.capacity_providers import CapacityProviders
+from hearth_gateway.lambda_api.control_plane import ControlPlane, control_plane
 from hearth_gateway.lambda_api.event_source_mappings import EventSourceMappings, Place
 from hearth_gateway.server import GatewayServer, Services
 from hearth_gateway.sources.functions import RegistryFunctions
@@ -100,7 +101,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await stack.enter_async_context(queues)
         sources = await stack.enter_async_context(EventSources(mappings, queues, around, drain_s=DRAIN_S))
         registry.on_change(lambda _: sources.functions_changed())
-        _register_mappings(plane.api, sources, registry, settings, clock=clock)
+        _register_mappings(plane, sources, registry, settings, clock=clock)
+        providers = CapacityProviders(endpoint, RedisCapacityProviderStore(client), clock=time.time)
+        await providers.load()
+        providers.register(plane.api)
         services = Services(
             registry=registry,
             scheduler=engine,
@@ -118,7 +122,11 @@ def _inspect(settings: Settings, place: DataDir) -> Host:
     """Look at the engine, the images and what this process may do. Blocking."""
     engine = sweep.engine()
     try:
-        found = {runtime: images.runtime_image(runtime, settings.image_prefix) for runtime in images.RUNTIME_IMAGES}
+        found = {
+            name: image.reference
+            for name, image in images.installed(engine, settings.image_prefix).items()
+            if image.is_stem
+        }
         return Host(
             init=images.extract_init(engine, place.root, settings.image_prefix),
             images=found,
@@ -212,10 +220,12 @@ def _exchange_run(place: DataDir, run: str) -> str | None:
 
 
 def _register_mappings(
-    api: LambdaApi, sources: EventSources, registry: Registry, settings: Settings, *, clock: SystemClock
+    plane: ControlPlane, sources: EventSources, registry: Registry, settings: Settings, *, clock: SystemClock
 ) -> None:
     where = Place(settings.region, settings.account, settings.connections)
-    EventSourceMappings(sources, registry, where, now_ms=clock.now_ms).register(api)
+    mappings = EventSourceMappings(sources, registry, where, now_ms=clock.now_ms)
+    mappings.register(plane.api)
+    plane.tags.add_kind("event-source-mapping", mappings)
 
 
 @asynccontextmanager

@@ -12,47 +12,49 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 
-SUITE = "trixie"
-
 Line = Callable[[str], None]
 
 # What nobody reads in a container is not unpacked. The same list as base_images/debian/slim.cfg, which keeps it so
 # for the packages that come later.
 _EXCLUDED = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/man/*", "/usr/share/locale/*")
 _STOP_TIMEOUT_S = 20.0
+_DEBOOTSTRAP_SUITES = Path("/usr/share/debootstrap/scripts")
+_MOVING_SUITES = frozenset({"forky"})
+"""Not released yet: their indexes are signed for a week, so a mirror or cache that lags behind would end every build.
+What is given up is that somebody on the way could hold back updates."""
+_TRUST_OLD_INDEXES = 'Acquire::Check-Valid-Until "false";'
 
 
 class TreeError(Exception):
     """The tree cannot be made here; the message is one sentence for the operator."""
 
 
-def recipe() -> str:
+def recipe(suite: str) -> str:
     """What decides the result, as text: an imported tree made by another recipe is out of date."""
-    return " ".join([SUITE, *_EXCLUDED, "apt ca-certificates v1"])
+    return " ".join([suite, *_EXCLUDED, "apt ca-certificates v1"])
 
 
 @contextmanager
-def made(line: Line) -> Iterator[Path]:
+def made(suite: str, line: Line) -> Iterator[Path]:
     """A tar file of the tree, gone again afterwards. Takes about 40 s; needs root."""
     if os.geteuid() != 0:
         raise TreeError(
-            "debian:trixie-slim cannot be pulled here, and making a Debian base image instead needs root: "
+            f"debian:{suite}-slim cannot be pulled here, and making a Debian base image instead needs root: "
             "run this once as root"
         )
-    tool = _tool(line)
+    tool = _tool(suite, line)
     with tempfile.TemporaryDirectory(prefix="hearth-debian-") as folder:
         tar = Path(folder) / "tree.tar"
         if tool == "mmdebstrap":
-            _run(_mmdebstrap(tar), line)
+            _run(_mmdebstrap(suite, tar), line)
         else:
-            tree = Path(folder) / "tree"
-            _run(["debootstrap", "--variant=minbase", "--include=ca-certificates", SUITE, str(tree)], line)
-            _run(["tar", "--create", "--numeric-owner", *_tar_excluded(), "-C", str(tree), "-f", str(tar), "."], line)
+            _debootstrap(suite, Path(folder) / "tree", tar, line)
         yield tar
 
 
-def _mmdebstrap(tar: Path) -> list[str]:
+def _mmdebstrap(suite: str, tar: Path) -> list[str]:
     excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDED]
+    old = [f"--aptopt={_TRUST_OLD_INDEXES}"] if suite in _MOVING_SUITES else []
     return [
         "mmdebstrap",
         "--variant=apt",
@@ -60,9 +62,15 @@ def _mmdebstrap(tar: Path) -> list[str]:
         # The tree is thrown away if anything goes wrong: syncing each file would only cost time.
         "--dpkgopt=force-unsafe-io",
         *excluded,
-        SUITE,
+        *old,
+        suite,
         str(tar),
     ]
+
+
+def _debootstrap(suite: str, tree: Path, tar: Path, line: Line) -> None:
+    _run(["debootstrap", "--variant=minbase", "--include=ca-certificates", suite, str(tree)], line)
+    _run(["tar", "--create", "--numeric-owner", *_tar_excluded(), "-C", str(tree), "-f", str(tar), "."], line)
 
 
 def _tar_excluded() -> list[str]:
@@ -70,13 +78,15 @@ def _tar_excluded() -> list[str]:
     return ["--no-wildcards-match-slash", *(f"--exclude=.{pattern}" for pattern in patterns)]
 
 
-def _tool(line: Line) -> str:
-    for name in ("mmdebstrap", "debootstrap"):
-        if which(name):
-            return name
+def _tool(suite: str, line: Line) -> str:
+    """Which of the two tools makes this suite here. debootstrap knows suites by name, the newest not always."""
+    if which("mmdebstrap"):
+        return "mmdebstrap"
+    if which("debootstrap") and (_DEBOOTSTRAP_SUITES / suite).exists() and suite not in _MOVING_SUITES:
+        return "debootstrap"
     if not which("apt-get") or not _is_debian_or_ubuntu():
         raise TreeError(
-            "debian:trixie-slim cannot be pulled here: install mmdebstrap (or debootstrap), so that a Debian base "
+            f"debian:{suite}-slim cannot be pulled here: install mmdebstrap (or debootstrap), so that a Debian base "
             "image can be made instead"
         )
     line("installing mmdebstrap")

@@ -8,13 +8,11 @@ Rule 2: a tag is set only by a build that succeeded, so an interrupted build lea
 import hashlib
 import io
 import os
-import ssl
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,54 +22,23 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.models.containers import Container
 from docker.models.images import Image
 
-from hearth_cli import debian_tree
+from hearth.config import Settings
+from hearth.core import runtimes
+from hearth_cli import debian_tree, recipes
+from hearth_cli.recipes import BY_NAME, DEFAULTS, INIT, INTERPRETERS, Ground, ImagesError, Recipe, reference
 
 LABEL_BUILD = "hearth.build"
+LABEL_STEM = "hearth.stem"
+"""On images whose client speaks the environment protocol, so that their containers can wait as stem cells. Containers
+of all others are started for one function each, and ask the Runtime API for events."""
 
-RUNTIME_IMAGES: Mapping[str, str] = {"python3.13": "python3.13", "nodejs20.x": "nodejs20.x"}
-"""Lambda's runtime identifiers, and the image (under the prefix) that runs each."""
-
-REDIS = "redis"
-INIT = "init"
-
-_PULLABLE = "debian:trixie-slim"
 _PULL_SILENCE_S = 20
 """A registry that says nothing for this long is taken for unreachable."""
 _PULL_LIMIT_S = 300.0
-_HOST_CA = "host-ca.crt"
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 Report = Callable[[str, str, str], None]
 """Told of progress: image, step, line of the log."""
-
-
-class ImagesError(Exception):
-    """An image cannot be had; the message is for the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How one image is made. `parent` is the recipe it stands on; None: the Debian that was found or made."""
-
-    name: str
-    folder: str
-    parent: str | None
-    arguments: Mapping[str, str] = field(default_factory=dict)
-
-
-# In the order of building: parents first.
-RECIPES: tuple[Recipe, ...] = (
-    Recipe("debian-base", "debian", None),
-    Recipe("init", "init", "debian-base"),
-    Recipe("redis", "redis", "debian-base"),
-    Recipe(
-        "python3.13",
-        "python",
-        "debian-base",
-        {"PYTHON_VERSION": "3.13", "AWSLAMBDARIC": "4.2.2", "BOTO3": ">=1.44,<2"},
-    ),
-    Recipe("nodejs20.x", "nodejs", "debian-base", {"NODE_MAJOR": "20", "NPM": "10.9.2", "AWS_LAMBDA_RIC": "3.3.0"}),
-)
 
 
 def connect() -> docker.DockerClient:
@@ -82,32 +49,62 @@ def connect() -> docker.DockerClient:
         raise ImagesError(f"no Docker engine answers: {error}") from error
 
 
-def reference(name: str, prefix: str = "hearth") -> str:
-    """The full name of an image: `hearth/python3.13:latest`."""
-    return f"{prefix}/{name}:latest"
+def wanted(client: docker.DockerClient, prefix: str = "hearth") -> list[str]:
+    """What a build makes unless it is told otherwise: the default images, and those that were once asked for."""
+    asked = [name for name in BY_NAME if name not in DEFAULTS and _find(client, reference(name, prefix)) is not None]
+    return recipes.with_parents([*DEFAULTS, *asked])
 
 
-def runtime_image(runtime: str, prefix: str = "hearth") -> str:
-    """The image that runs a Lambda runtime. KeyError: Hearth has none for it."""
-    return reference(RUNTIME_IMAGES[runtime], prefix)
+def outdated(client: docker.DockerClient, prefix: str = "hearth", only: Iterable[str] | None = None) -> list[str]:
+    """The names of the images that are missing or out of date, in the order of building. Builds and pulls nothing.
 
-
-def outdated(client: docker.DockerClient, prefix: str = "hearth") -> list[str]:
-    """The names of the images that are missing or out of date, in the order of building. Builds and pulls nothing."""
+    `only` names some images (and what they stand on) instead of the wanted ones.
+    """
+    names = wanted(client, prefix) if only is None else recipes.with_parents(only)
     stale: list[str] = []
-    root = _find_root(client, prefix)
-    for recipe in RECIPES:
-        below = root if recipe.parent is None else _find(client, reference(recipe.parent, prefix))
+    for recipe in (BY_NAME[name] for name in names):
+        if recipe.parent is None:
+            below = _find_ground(client, _ground(recipe), prefix)
+        else:
+            below = _find(client, reference(recipe.parent, prefix))
         image = _find(client, reference(recipe.name, prefix))
         current = (
             image is not None
             and below is not None
             and recipe.parent not in stale
-            and image.labels.get(LABEL_BUILD) == _hash(_context(recipe), recipe.arguments, str(below.id))
+            and image.labels.get(LABEL_BUILD) == _digest(recipe, below)
         )
         if not current:
             stale.append(recipe.name)
     return stale
+
+
+def installed(client: docker.DockerClient, prefix: str = "hearth") -> dict[str, runtimes.Image]:
+    """The runtime images that are here, by the interpreter they carry; up to date or not."""
+    found = {name: _find(client, reference(name, prefix)) for name in INTERPRETERS}
+    return {
+        name: runtimes.Image(reference(name, prefix), is_stem=LABEL_STEM in image.labels)
+        for name, image in found.items()
+        if image is not None
+    }
+
+
+def catalogue(client: docker.DockerClient, settings: Settings) -> runtimes.Catalogue:
+    """What each runtime identifier runs on here, now."""
+    return runtimes.Catalogue(
+        images=installed(client, settings.image_prefix),
+        own={identifier: _own(client, identifier, name) for identifier, name in settings.runtime_images.items()},
+        buildable=frozenset(INTERPRETERS),
+        may_substitute=settings.runtime_substitution == "nearest",
+    )
+
+
+def _own(client: docker.DockerClient, identifier: str, name: str) -> runtimes.Image:
+    """The operator's image. One that is not here (yet) is taken for one with an ordinary client."""
+    if identifier not in runtimes.RUNTIMES:
+        raise ImagesError(f"runtime_images: there is no runtime {identifier}")
+    image = _find(client, name)
+    return runtimes.Image(name, is_stem=image is not None and LABEL_STEM in image.labels)
 
 
 def build(
@@ -120,15 +117,15 @@ def build(
 ) -> list[str]:
     """Build what is missing or out of date, and return the names of what was built.
 
-    `only` restricts to some images and what they stand on; `force` builds these anew, with today's packages.
+    `only` names some images (and what they stand on) instead of the wanted ones; `force` builds them anew, with
+    today's packages.
     """
-    wanted = _with_parents(only)
-    stale = wanted if force else [name for name in outdated(client, prefix) if name in wanted]
-    for recipe in RECIPES:
-        if recipe.name in stale:
-            below = _below(client, recipe, prefix, report)
-            _build_one(client, recipe, below, prefix=prefix, force=force, report=report)
-    return [recipe.name for recipe in RECIPES if recipe.name in stale]
+    names = wanted(client, prefix) if only is None else recipes.with_parents(only)
+    stale = names if force else outdated(client, prefix, names)
+    for name in stale:
+        below = _below(client, BY_NAME[name], prefix, report)
+        _build_one(client, BY_NAME[name], below, prefix=prefix, force=force, report=report)
+    return stale
 
 
 def extract_init(client: docker.DockerClient, data_dir: Path, prefix: str = "hearth") -> Path:
@@ -153,86 +150,7 @@ def extract_init(client: docker.DockerClient, data_dir: Path, prefix: str = "hea
     return folder / digest / "init"
 
 
-# ---- what an image is made from ----
-
-
-def recipes_folder() -> Path:
-    """`base_images/`: inside the installed package, or beside `deploy/` in a checkout."""
-    here = Path(__file__).resolve()
-    for folder in (here.parent / "base_images", here.parents[2] / "base_images"):
-        if folder.is_dir():
-            return folder
-    raise ImagesError("base_images/ is missing from this installation of Hearth")
-
-
-def _context(recipe: Recipe) -> dict[str, tuple[int, bytes]]:
-    """The files given to the build: mode and content by name."""
-    root = recipes_folder() / recipe.folder
-    files = {
-        str(path.relative_to(root)): (0o755 if os.access(path, os.X_OK) else 0o644, path.read_bytes())
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not {"__pycache__", "node_modules"} & set(path.parts) and path.suffix != ".pyc"
-    }
-    if not files:
-        raise ImagesError(f"{root} is empty: this installation of Hearth is incomplete")
-    if recipe.parent is None:
-        files[_HOST_CA] = (0o644, _host_ca_bundle())
-    return files
-
-
-def _host_ca_bundle() -> bytes:
-    """The certificates this host trusts; empty if it has none (then the image trusts what Debian does)."""
-    defaults = ssl.get_default_verify_paths()
-    candidates = (
-        os.environ.get("SSL_CERT_FILE"),
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/cert.pem",
-        defaults.cafile,
-    )
-    for name in filter(None, candidates):
-        with suppress(OSError):
-            return Path(name).read_bytes()
-    return b""
-
-
-def _hash(files: Mapping[str, tuple[int, bytes]], arguments: Mapping[str, str], below: str) -> str:
-    digest = hashlib.sha256(below.encode())
-    for name, (mode, content) in sorted(files.items()):
-        digest.update(f"\0{name}\0{mode:o}\0{len(content)}\0".encode() + content)
-    for name, value in sorted(arguments.items()):
-        digest.update(f"\0{name}={value}".encode())
-    return digest.hexdigest()
-
-
-def _tar(files: Mapping[str, tuple[int, bytes]]) -> io.BytesIO:
-    """The context as the engine wants it. Times are zero, so that equal contexts hit the engine's build cache."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name, (mode, content) in sorted(files.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), mode
-            tar.addfile(entry, io.BytesIO(content))
-    packed.seek(0)
-    return packed
-
-
-def _with_parents(only: Iterable[str] | None) -> list[str]:
-    by_name = {recipe.name: recipe for recipe in RECIPES}
-    if only is None:
-        return list(by_name)
-    wanted: set[str] = set()
-    for name in only:
-        if name not in by_name:
-            raise ImagesError(f"there is no image {name}; there are {', '.join(by_name)}")
-        parent: str | None = name
-        while parent is not None:
-            wanted.add(parent)
-            parent = by_name[parent].parent
-    return [name for name in by_name if name in wanted]
-
-
-# ---- the Debian below everything ----
+# ---- what the base images stand on ----
 
 
 def _find(client: docker.DockerClient, name: str) -> Image | None:
@@ -242,61 +160,69 @@ def _find(client: docker.DockerClient, name: str) -> Image | None:
         return None
 
 
-def _tree_reference(prefix: str) -> str:
-    return f"{prefix}/debian:{debian_tree.SUITE}"
+def _ground(recipe: Recipe) -> Ground:
+    assert recipe.ground is not None, recipe  # a recipe has a parent or a ground
+    return recipe.ground
 
 
-def _tree_hash() -> str:
-    return hashlib.sha256(debian_tree.recipe().encode()).hexdigest()
+def _tree_reference(suite: str, prefix: str) -> str:
+    return f"{prefix}/debian:{suite}"
 
 
-def _find_root(client: docker.DockerClient, prefix: str) -> Image | None:
-    """Debian as it is here already: pulled, or made by us with today's recipe."""
-    pulled = _find(client, _PULLABLE)
-    if pulled is not None:
+def _tree_hash(suite: str) -> str:
+    return hashlib.sha256(debian_tree.recipe(suite).encode()).hexdigest()
+
+
+def _find_ground(client: docker.DockerClient, ground: Ground, prefix: str) -> Image | None:
+    """The ground as it is here already: pulled, or made by us with today's recipe."""
+    pulled = _find(client, ground.image)
+    if pulled is not None or ground.suite is None:
         return pulled
-    made = _find(client, _tree_reference(prefix))
-    return made if made is not None and made.labels.get(LABEL_BUILD) == _tree_hash() else None
+    made = _find(client, _tree_reference(ground.suite, prefix))
+    return made if made is not None and made.labels.get(LABEL_BUILD) == _tree_hash(ground.suite) else None
 
 
 def _below(client: docker.DockerClient, recipe: Recipe, prefix: str, report: Report) -> Image:
     if recipe.parent is not None:
         return client.images.get(reference(recipe.parent, prefix))
-    found = _find_root(client, prefix)
+    ground = _ground(recipe)
+    found = _find_ground(client, ground, prefix) or _pull(ground.image, recipe.name, report)
     if found is not None:
         return found
-    return _pull_debian(report) or _make_debian(client, prefix, report)
+    if ground.suite is None:
+        raise ImagesError(f"{ground.image} cannot be pulled here, and {recipe.name} cannot be made from anything else")
+    return _make_debian(client, ground.suite, prefix, report)
 
 
-def _pull_debian(report: Report) -> Image | None:
-    """Debian from a registry, or None where there is none to be reached."""
-    step = f"pull {_PULLABLE}"
+def _pull(name: str, image: str, report: Report) -> Image | None:
+    """An image from a registry, or None where there is none to be reached. `image` is ours, which it is for."""
+    step = f"pull {name}"
     give_up_at = time.monotonic() + _PULL_LIMIT_S
-    repository, tag = _PULLABLE.split(":")
+    repository, tag = name.split(":")
     # A client of its own: its time-out is how long the engine may say nothing.
     impatient = docker.from_env(version="auto", timeout=_PULL_SILENCE_S)
     try:
         for event in impatient.api.pull(repository, tag=tag, stream=True, decode=True):
-            report("debian", step, str(event.get("status", event.get("error", ""))))
+            report(image, step, str(event.get("status", event.get("error", ""))))
             if "error" in event or time.monotonic() > give_up_at:
                 return None
-        return _find(impatient, _PULLABLE)
+        return _find(impatient, name)
     except (APIError, requests.RequestException) as error:
-        report("debian", step, f"not to be had: {error}")
+        report(image, step, f"not to be had: {error}")
         return None
     finally:
         impatient.close()
 
 
-def _make_debian(client: docker.DockerClient, prefix: str, report: Report) -> Image:
-    name = _tree_reference(prefix)
+def _make_debian(client: docker.DockerClient, suite: str, prefix: str, report: Report) -> Image:
+    name = _tree_reference(suite, prefix)
     repository, tag = name.rsplit(":", 1)
-    step = f"make a Debian {debian_tree.SUITE} tree"
+    step = f"make a Debian {suite} tree"
     try:
-        with debian_tree.made(lambda line: report("debian", step, line)) as tar:
+        with debian_tree.made(suite, lambda line: report("debian", step, line)) as tar:
             report("debian", "import it", name)
             client.api.import_image_from_file(
-                str(tar), repository, tag=tag, changes=[f"LABEL {LABEL_BUILD}={_tree_hash()}"]
+                str(tar), repository, tag=tag, changes=[f"LABEL {LABEL_BUILD}={_tree_hash(suite)}"]
             )
     except debian_tree.TreeError as error:
         raise ImagesError(str(error)) from error
@@ -306,18 +232,21 @@ def _make_debian(client: docker.DockerClient, prefix: str, report: Report) -> Im
 # ---- building ----
 
 
+def _digest(recipe: Recipe, below: Image) -> str:
+    return recipes.digest(recipes.context(recipe), recipe.arguments, str(below.id))
+
+
 def _build_one(
     client: docker.DockerClient, recipe: Recipe, below: Image, *, prefix: str, force: bool, report: Report
 ) -> None:
     name = reference(recipe.name, prefix)
     before = _find(client, name)
-    files = _context(recipe)
     report(recipe.name, "start", f"building {name}")
     events = client.api.build(
-        fileobj=_tar(files),
+        fileobj=recipes.packed(recipes.context(recipe)),
         custom_context=True,
         tag=name,
-        labels={LABEL_BUILD: _hash(files, recipe.arguments, str(below.id))},
+        labels={LABEL_BUILD: _digest(recipe, below)},
         buildargs={**_proxies(), **recipe.arguments, "HEARTH_DEBIAN": str(below.id)},
         # The host's network: proxies and name servers on its loopback work inside the build as they do outside.
         network_mode="host",

@@ -20,7 +20,7 @@ from docker.models.containers import Container
 from docker.types import LogConfig, Ulimit
 
 from hearth.config import Settings
-from hearth_cli import images
+from hearth_cli import recipes
 from hearth_cli.console import Failure, Progress, quiet
 from hearth_cli.locations import DataDir, data_dir, redis_password
 from hearth_scheduler.ports import LABEL_INSTANCE, LABEL_ROLE
@@ -104,7 +104,7 @@ def stop(client: docker.DockerClient, settings: Settings) -> bool:
 
 def _plan(client: docker.DockerClient, settings: Settings) -> _Plan:
     place = data_dir(settings)
-    reference = images.reference(images.REDIS, settings.image_prefix)
+    reference = recipes.reference(recipes.REDIS, settings.image_prefix)
     try:
         image_id = str(client.images.get(reference).id)
     except ImageNotFound as error:

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     init_timeout_s: float = Field(default=10.0, gt=0, description="limit of the init phase")
     start_timeout_s: float = Field(default=30.0, gt=0, description="limit for a container to start and connect")
     stem_cells: dict[str, int] = Field(
-        default_factory=lambda: {"python3.13": 4, "nodejs20.x": 2}, description="waiting containers per runtime"
+        default_factory=lambda: {"python3.13": 4, "nodejs22.x": 2}, description="waiting containers per runtime"
     )
     stem_cells_max: int = Field(default=32, ge=0, description="ceiling of waiting containers per runtime under demand")
     parallel_starts: int = Field(
@@ -65,6 +65,12 @@ class Settings(BaseSettings):
     )
     function_network: Literal["internet", "none"] = Field(
         default="internet", description="what functions reach: internet (no other function), or nothing"
+    )
+    runtime_substitution: Literal["nearest", "refuse"] = Field(
+        default="nearest", description="a function whose interpreter is missing: run on the nearest, or refuse"
+    )
+    runtime_images: dict[str, str] = Field(
+        default_factory=dict, description="images of your own: runtime identifier -> image"
     )
     image_prefix: str = Field(
         default="hearth", description="repository of the runtime images: <prefix>/python3.13:latest"

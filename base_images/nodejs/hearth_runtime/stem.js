@@ -2,11 +2,12 @@
 "use strict";
 
 const fs = require("fs");
-const Module = require("module");
 const path = require("path");
 const { Connection } = require("./connection.js");
 const { Kind } = require("./frames.js");
+const modules = require("./modules.js");
 const plain = require("./plain.js");
+const { refuseCallbacks } = require("./signature.js");
 const { SocketTransport } = require("./transport.js");
 
 const RUNTIME_DIR = path.dirname(__dirname);
@@ -19,7 +20,10 @@ const OURS = ["HEARTH_SOCKET", "HEARTH_ORPHAN_S", "HEARTH_STEM", "HEARTH_FD", "H
 async function main() {
     const ours = take(process.env, OURS);
     const ric = await load();
+    modules.hideLinks();
     if (ours.HEARTH_SOCKET === undefined) {
+        modules.readNodePath();
+        refuseCallbacks(ric);
         rethrow(plain.serve(ric));
         return;
     }
@@ -62,7 +66,6 @@ async function waitToBeSpecialised(connection, socketPath, orphanS) {
         startAnew({ ...process.env, ...environment, ...ours }, connection.fd);
     }
     Object.assign(process.env, environment);
-    Module._initPaths(); // NODE_PATH, which is read at the start only
     return handler;
 }
 
@@ -117,6 +120,8 @@ function serve(ric, handler, connection) {
     // The code was mounted over the directory after this process started: it must be entered again to be seen.
     const task = process.env.LAMBDA_TASK_ROOT ?? "/var/task";
     process.chdir(task);
+    modules.readNodePath();
+    refuseCallbacks(ric);
     rethrow(ric.run(task, handler));
 }
 
