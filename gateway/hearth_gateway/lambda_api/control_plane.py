@@ -26,9 +26,10 @@ def _new_id() -> str:
 class ControlPlane:
     """The API, and the deployer that works behind it."""
 
-    def __init__(self, api: LambdaApi, deployer: Deployer) -> None:
+    def __init__(self, api: LambdaApi, deployer: Deployer, tags: TagOperations) -> None:
         self.api = api
         self.deployer = deployer
+        self.tags = tags
 
 
 @asynccontextmanager
@@ -46,9 +47,10 @@ async def control_plane(
         FunctionOperations(endpoint, registry, packages, deployer=deployer, clock=clock, new_id=new_id).register(api)
         FunctionUrlOperations(endpoint, registry, clock=clock, new_id=new_id).register(api)
         ConcurrencyOperations(endpoint, registry, packages).register(api)
-        TagOperations(endpoint, registry).register(api)
+        tags = TagOperations(endpoint, registry)
+        tags.register(api)
         PolicyOperations(endpoint, registry, new_id=new_id).register(api)
         FunctionSettings(endpoint, registry).register(api)
         CodeSigning(endpoint, registry).register(api)
         await deployer.resume()
-        yield ControlPlane(api, deployer)
+        yield ControlPlane(api, deployer, tags)

@@ -8,13 +8,12 @@ Source: CreateEventSourceMapping and its siblings in the AWS Lambda API referenc
 import base64
 import binascii
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hearth.core.arns import event_source_mapping_arn
-from hearth.core.errors import InvalidParameterValue
-from hearth.core.function import LATEST
+from hearth.core.errors import InvalidParameterValue, ResourceNotFound
 from hearth.registry import Registry
 from hearth_gateway.core.mapping import (
     DEFAULT_BATCH_SIZE,
@@ -26,6 +25,7 @@ from hearth_gateway.core.mapping import (
 from hearth_gateway.core.mapping_state import State
 from hearth_gateway.core.names import FunctionReference, parse_function_name
 from hearth_gateway.lambda_api.api import Answer, LambdaApi, Parameters
+from hearth_gateway.lambda_api.tags import changed_tags
 from hearth_gateway.sources.list_source import NO_RECORDS
 from hearth_gateway.sources.supervisor import EventSources
 
@@ -80,6 +80,17 @@ class EventSourceMappings:
         api.register("UpdateEventSourceMapping", self.update)
         api.register("DeleteEventSourceMapping", self.delete)
 
+    def tags_of(self, arn: str) -> Mapping[str, str]:
+        """See `Tagged`."""
+        return self._by_arn(arn).tags
+
+    async def retag(self, arn: str, *, added: Mapping[str, str], removed: frozenset[str]) -> None:
+        """See `Tagged`. Tags set how a source is read, so they obey the same rules as at creation."""
+        mapping = self._by_arn(arn)
+        tags = changed_tags(mapping.tags, added, removed)
+        checked(replace(mapping, tags=tags), self._place.connections)
+        await self._sources.retag(mapping.uuid, tags)
+
     async def create(self, parameters: Parameters) -> Answer:
         if not parameters.get("EventSourceArn"):
             raise InvalidParameterValue(UNRECOGNIZED)
@@ -128,13 +139,20 @@ class EventSourceMappings:
             enabled=parameters.get("Enabled", True),
             state=State.CREATING,
             last_modified_ms=self._now_ms(),
-            tags=dict(parameters.get("Tags", {})),
+            tags=changed_tags({}, parameters.get("Tags", {}), frozenset()),
         )
+
+    def _by_arn(self, arn: str) -> EventSourceMapping:
+        try:
+            return self._sources.find(arn.rpartition(":")[2])
+        except ResourceNotFound as error:
+            raise ResourceNotFound(f"Event source mapping not found: {arn}") from error
 
     def _function(self, name: str) -> FunctionReference:
         """The function a mapping is for, which must exist now; it may go later."""
         reference = parse_function_name(name, self._place.region, self._place.account)
-        if self._registry.find(reference.name) is None or reference.qualifier not in (None, LATEST):
+        record = self._registry.find(reference.name)
+        if record is None or record.find(reference.qualifier) is None:
             raise InvalidParameterValue("Function does not exist")
         return reference
 

@@ -20,6 +20,7 @@ from hearth.core.errors import ServiceError
 
 FUNCTIONS_KEY = "hearth:functions"
 MAPPINGS_KEY = "hearth:mappings"
+CAPACITY_PROVIDERS_KEY = "hearth:capacity-providers"
 ROLES_KEY = "hearth:roles"
 
 MAX_CONNECTIONS = 64
@@ -115,6 +116,13 @@ class RedisRoleStore(_RedisHash):
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         super().__init__(client, ROLES_KEY)
+
+
+class RedisCapacityProviderStore(_RedisHash):
+    """The home of capacity providers on Redis."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        super().__init__(client, CAPACITY_PROVIDERS_KEY)
 
 
 def _raise_if_failed(answer: object) -> None:

@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
+from tests.unit.gateway.lambda_api.harness import ENDPOINT
 from tests.unit.gateway.sources.stage import NamedFunctions, ScriptedScheduler, in_virtual_time
 
 from hearth.core.errors import HearthError
@@ -18,6 +20,7 @@ from hearth.testing import InMemoryStore
 from hearth_gateway.core.operations import route
 from hearth_gateway.lambda_api.api import LambdaApi
 from hearth_gateway.lambda_api.event_source_mappings import EventSourceMappings, Place
+from hearth_gateway.lambda_api.tags import TagOperations
 from hearth_gateway.sources.ports import Surroundings
 from hearth_gateway.sources.supervisor import EventSources
 from hearth_gateway.sources.testing import FakeQueues, LoopClock
@@ -39,7 +42,7 @@ class Client:
         pairs = dict(pair.split("=", 1) for pair in query.split("&") if pair)
         body = orjson.dumps(members) if members else b""
         answer = await self.api.handle(found, {key: [value] for key, value in pairs.items()}, {}, body)
-        return answer.status, orjson.loads(answer.body)
+        return answer.status, orjson.loads(answer.body or b"{}")
 
     async def create(self, **members: Any) -> dict[str, Any]:
         status, answer = await self.send("POST", PATH, **{"EventSourceArn": ARN, "FunctionName": "worker", **members})
@@ -81,7 +84,11 @@ async def client() -> AsyncIterator[Client]:
     api = LambdaApi()
     async with EventSources(InMemoryStore(), FakeQueues(), around) as sources:
         place = Place("us-east-1", "000000000000", {"shop"})
-        EventSourceMappings(sources, registry, place, now_ms=lambda: 1_763_999_999_123).register(api)
+        mappings = EventSourceMappings(sources, registry, place, now_ms=lambda: 1_763_999_999_123)
+        mappings.register(api)
+        tags = TagOperations(ENDPOINT, registry)
+        tags.register(api)
+        tags.add_kind("event-source-mapping", mappings)
         yield Client(api, sources)
 
 
@@ -243,3 +250,17 @@ async def test_lists_are_paged_and_filtered() -> None:
         ]
         assert await pages(f"EventSourceArn={ARN}3") == [[f"{ARN}3"]]
         assert await pages(f"FunctionName=other&EventSourceArn={ARN}3") == [[]]
+
+
+@in_virtual_time
+async def test_a_mapping_is_tagged_by_its_arn() -> None:
+    async with client() as aws:
+        mapping = await aws.create(Tags={"team": "a"})
+        path = "/2017-03-31/tags/" + quote(mapping["EventSourceMappingArn"], safe="")
+        await aws.send("POST", path, Tags={"stage": "live"})
+        await aws.send("DELETE", path, "tagKeys=team")
+        assert await aws.send("GET", path) == (200, {"Tags": {"stage": "live"}})
+        code, _, text = await aws.refusal("POST", path, Tags={"hearth:producer": "SADD"})
+        assert (code, "must be RPUSH or LPUSH" in text) == ("InvalidParameterValueException", True)
+        code, _, text = await aws.refusal("GET", path[:-4] + "0000")
+        assert (code, text[:36]) == ("ResourceNotFoundException", "Event source mapping not found: arn:")
