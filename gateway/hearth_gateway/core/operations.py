@@ -1,8 +1,8 @@
 """Which operation a request asks for: a table of method and path, nothing else.
 
-Rule 1: the RAW path is split at '/' before anything is decoded, because an ARN arrives as one segment that
-holds `%3A` and `%2F`. Rule 2: a trailing slash never matters. Rule 3: the date at the front differs between
-operations of one family, so it is matched like any other segment.
+Rule 1: the RAW path is split at '/' before anything is decoded, because an ARN arrives as one segment that holds
+`%3A` and `%2F`; one with raw slashes is understood where nothing else fits. Rule 2: a trailing slash never matters.
+Rule 3: the date at the front differs between operations of one family, so it is matched like any other segment.
 Source: the request syntax of each operation in the AWS Lambda API reference.
 """
 
@@ -38,8 +38,13 @@ class ApiResponse:
 
 _FUNCTION = "functions/{FunctionName}"
 _LAYER = "/2018-10-31/layers/{LayerName}/versions"
+_CODE_SIGNING = "/2020-04-22/code-signing-configs"
+_CAPACITY = "/2025-11-30/capacity-providers"
+_DURABLE = "/2025-12-01/durable-executions/{DurableExecutionArn}"
+_CALLBACK = "/2025-12-01/durable-execution-callbacks/{CallbackId}"
+_RESOURCE_POLICY = "/2026-07-09/resource-policy/{ResourceArn}"
 
-# One row per operation, by family. An operation that is listed but has no handler is answered by name.
+# One row per operation of the service model, by family. One that has no handler is answered by name.
 OPERATIONS = (
     Operation("ListFunctions", "GET", "/2015-03-31/functions"),
     Operation("CreateFunction", "POST", "/2015-03-31/functions"),
@@ -107,7 +112,41 @@ OPERATIONS = (
     Operation("GetFunctionCodeSigningConfig", "GET", f"/2020-06-30/{_FUNCTION}/code-signing-config"),
     Operation("PutFunctionCodeSigningConfig", "PUT", f"/2020-06-30/{_FUNCTION}/code-signing-config"),
     Operation("DeleteFunctionCodeSigningConfig", "DELETE", f"/2020-06-30/{_FUNCTION}/code-signing-config"),
+    Operation("ListCodeSigningConfigs", "GET", _CODE_SIGNING),
+    Operation("CreateCodeSigningConfig", "POST", _CODE_SIGNING),
+    Operation("GetCodeSigningConfig", "GET", f"{_CODE_SIGNING}/{{CodeSigningConfigArn}}"),
+    Operation("UpdateCodeSigningConfig", "PUT", f"{_CODE_SIGNING}/{{CodeSigningConfigArn}}"),
+    Operation("DeleteCodeSigningConfig", "DELETE", f"{_CODE_SIGNING}/{{CodeSigningConfigArn}}"),
+    Operation("ListFunctionsByCodeSigningConfig", "GET", f"{_CODE_SIGNING}/{{CodeSigningConfigArn}}/functions"),
+    Operation("GetResourcePolicy", "GET", _RESOURCE_POLICY),
+    Operation("PutResourcePolicy", "PUT", _RESOURCE_POLICY),
+    Operation("DeleteResourcePolicy", "DELETE", _RESOURCE_POLICY),
+    Operation("PutFunctionScalingConfig", "PUT", f"/2025-11-30/{_FUNCTION}/function-scaling-config"),
+    Operation("GetFunctionScalingConfig", "GET", f"/2025-11-30/{_FUNCTION}/function-scaling-config"),
+    Operation("ListCapacityProviders", "GET", _CAPACITY),
+    Operation("CreateCapacityProvider", "POST", _CAPACITY),
+    Operation("GetCapacityProvider", "GET", f"{_CAPACITY}/{{CapacityProviderName}}"),
+    Operation("UpdateCapacityProvider", "PUT", f"{_CAPACITY}/{{CapacityProviderName}}"),
+    Operation("DeleteCapacityProvider", "DELETE", f"{_CAPACITY}/{{CapacityProviderName}}"),
+    Operation(
+        "ListFunctionVersionsByCapacityProvider", "GET", f"{_CAPACITY}/{{CapacityProviderName}}/function-versions"
+    ),
+    Operation("ListDurableExecutionsByFunction", "GET", f"/2025-12-01/{_FUNCTION}/durable-executions"),
+    Operation("GetDurableExecution", "GET", _DURABLE),
+    Operation("DeleteDurableExecution", "DELETE", _DURABLE),
+    Operation("GetDurableExecutionHistory", "GET", f"{_DURABLE}/history"),
+    Operation("GetDurableExecutionState", "GET", f"{_DURABLE}/state"),
+    Operation("CheckpointDurableExecution", "POST", f"{_DURABLE}/checkpoint"),
+    Operation("StopDurableExecution", "POST", f"{_DURABLE}/stop"),
+    Operation("PauseDurableExecution", "POST", f"{_DURABLE}/pause"),
+    Operation("ResumeDurableExecution", "POST", f"{_DURABLE}/resume"),
+    Operation("SendDurableExecutionCallbackSuccess", "POST", f"{_CALLBACK}/succeed"),
+    Operation("SendDurableExecutionCallbackFailure", "POST", f"{_CALLBACK}/fail"),
+    Operation("SendDurableExecutionCallbackHeartbeat", "POST", f"{_CALLBACK}/heartbeat"),
 )
+
+# Labels whose values hold slashes. Client libraries encode them; people who write URLs by hand do not.
+_SLASHED = frozenset({"CallbackId", "DurableExecutionArn", "Resource", "ResourceArn"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +171,21 @@ def route(method: str, raw_path: str, query: str) -> Route | None:
     segments = _segments(raw_path)
     rows = _TABLE.get((method, len(segments)), ())
     pairs = frozenset(parse_qsl(query)) if query else frozenset()
-    return next((found for row in rows if (found := row.match(segments, pairs)) is not None), None)
+    found = next((found for row in rows if (found := row.match(segments, pairs)) is not None), None)
+    return found or _with_raw_slashes(method, segments)
+
+
+def _with_raw_slashes(method: str, segments: list[str]) -> Route | None:
+    """The operation whose one label is an ARN that was not encoded: the label takes every segment between the literals
+    before and behind it. The template with the most literals wins."""
+    for place, row in _SLASHED_ROWS.get(method, ()):
+        extra = len(segments) - len(row.literals)
+        if extra > 0:
+            label = "/".join(segments[place : place + extra + 1])
+            found = row.match([*segments[:place], label, *segments[place + extra + 1 :]], frozenset())
+            if found is not None:
+                return found
+    return None
 
 
 def _segments(raw_path: str) -> list[str]:
@@ -158,4 +211,16 @@ def _table() -> dict[tuple[str, int], tuple[_Row, ...]]:
     return table
 
 
+def _slashed_rows() -> dict[str, list[tuple[int, _Row]]]:
+    """By method, the rows whose one label may hold slashes, and its place; those with most literals first."""
+    found: dict[str, list[tuple[int, _Row]]] = {}
+    for (method, _), rows in sorted(_TABLE.items(), key=lambda item: -item[0][1]):
+        for row in rows:
+            labels = [(place, label) for place, label in enumerate(row.labels) if label is not None]
+            if len(labels) == 1 and labels[0][1] in _SLASHED:
+                found.setdefault(method, []).append((labels[0][0], row))
+    return found
+
+
 _TABLE = _table()
+_SLASHED_ROWS = _slashed_rows()
