@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hearth.config import Settings
+from hearth.core.identity import MASTER_KEY_BYTES
 from hearth_cli.console import Failure
 
 _ACCESS_KEY_ALPHABET = string.ascii_uppercase + "234567"
@@ -104,6 +105,11 @@ def key_pair(place: DataDir) -> KeyPair:
         }
     )
     return KeyPair(**json.loads(_made_once(place, "access-key.json", fresh)))
+
+
+def session_key(place: DataDir) -> bytes:
+    """The key that temporary credentials are made and recognised with, made at the first call."""
+    return bytes.fromhex(_made_once(place, "session-key", secrets.token_hex(MASTER_KEY_BYTES)))
 
 
 def redis_password(place: DataDir) -> str:

@@ -37,6 +37,13 @@ class Settings(BaseSettings):
         default="127.0.0.1", description="address to listen on; anything but loopback is open to the network"
     )
     port: int = Field(default=9400, ge=1, le=65535, description="the one port: Lambda API, function URLs, health")
+    auth: Literal["iam", "none"] = Field(
+        default="iam", description="iam: requests must be signed; none: everybody may do everything (loopback only)"
+    )
+    url_policy: Literal["open", "required"] = Field(
+        default="open",
+        description="function URLs without authentication: open, or required to have a public statement as on AWS",
+    )
     region: str = Field(default="us-east-1", description="AWS region shown in ARNs")
     account: str = Field(default="000000000000", pattern=r"^\d{12}$", description="AWS account id shown in ARNs")
     instance: str = Field(default="main", pattern=r"^[a-z0-9-]{1,32}$", description="label of this Hearth's containers")

@@ -95,6 +95,16 @@ class MappingStore(Protocol):
     async def delete(self, uuid: str, /) -> None: ...
 
 
+class AccessKeyStore(Protocol):
+    """The durable home of access keys, by id. Same promises as `FunctionStore`."""
+
+    async def load_all(self) -> dict[str, bytes]: ...
+
+    async def put(self, access_key_id: str, record: bytes, /) -> None: ...
+
+    async def delete(self, access_key_id: str, /) -> None: ...
+
+
 class LogReader(Protocol):
     """Reads back what a `LogSink` took."""
 

@@ -1,4 +1,4 @@
-"""Function records and event source mappings in Redis: one hash each, a field per record.
+"""Function records, event source mappings and access keys in Redis: one hash each, a field per record.
 
 Rule 1: a write returns once the server has it on disk, where the server can tell (`WAITAOF`, Redis 7.2 and newer,
 append-only file on). `durability` says what a returned write is worth.
@@ -20,6 +20,7 @@ from hearth.core.errors import ServiceError
 
 FUNCTIONS_KEY = "hearth:functions"
 MAPPINGS_KEY = "hearth:mappings"
+ACCESS_KEYS_KEY = "hearth:access-keys"
 CAPACITY_PROVIDERS_KEY = "hearth:capacity-providers"
 ROLES_KEY = "hearth:roles"
 
@@ -123,6 +124,13 @@ class RedisCapacityProviderStore(_RedisHash):
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         super().__init__(client, CAPACITY_PROVIDERS_KEY)
+
+
+class RedisAccessKeyStore(_RedisHash):
+    """The `AccessKeyStore` on Redis."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        super().__init__(client, ACCESS_KEYS_KEY)
 
 
 def _raise_if_failed(answer: object) -> None:

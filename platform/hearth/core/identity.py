@@ -22,9 +22,10 @@ from hearth.core.policy_document import MalformedPolicy, PolicyDocument, parse_p
 
 MASTER_KEY_BYTES = 32
 _TAG_BYTES = 32
+_SECRET_BYTES = 30
 _ID_LENGTH = 17
 _ID_OF_ACCESS_KEY_LENGTH = 16
-MAX_TOKEN_LENGTH = 16_384
+MAX_TOKEN_LENGTH = 8_192
 
 
 class PrincipalKind(Enum):
@@ -108,12 +109,21 @@ class SessionCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a session token says. `subject` is the ARN of a role, or of the user or root that asked for it."""
+    """What a session token says, and the key pair that belongs to it.
+
+    `subject` is the ARN of the role acted in, or the id of the long-term key whose owner asked for the session.
+    """
 
     subject: str
     name: str
     expires_s: int
-    policy: str = ""
+    policy: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+class UnknownToken(ValueError):
+    """A session token that this installation did not make."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -123,65 +133,49 @@ class SessionIssuer:
     master_key: bytes
 
     def issue_session(
-        self, role_arn: str, session_name: str, now_s: float, lifetime_s: float, *, policy: str = ""
+        self, subject: str, session_name: str, now_s: float, lifetime_s: float, *, policy: str = ""
     ) -> SessionCredentials:
-        """Credentials of this role (or user), from now until the lifetime is over. The same session asked for in
-        the same second is the same credentials. `policy`: a session policy, as JSON, that narrows the role's."""
+        """Credentials to act in a role (by ARN), or as the owner of a long-term key (by its id), from now until the
+        lifetime is over. The same session asked for in the same second is the same credentials. `policy`: a session
+        policy, as JSON, that narrows what the subject may do."""
         expires_s = int(now_s + lifetime_s)
-        payload = json.dumps([role_arn, session_name, expires_s, policy, int(now_s)], separators=(",", ":")).encode()
+        payload = json.dumps([subject, session_name, expires_s, policy, int(now_s)], separators=(",", ":")).encode()
         token = b64encode(self._keyed(b"token", payload) + payload).decode()
-        return SessionCredentials(self.access_key_id(token), self.secret(token), token, expires_s)
+        return SessionCredentials(self._access_key_id(token), self._secret(token), token, expires_s)
 
-    def access_key_id(self, token: str) -> str:
-        """The key id that belongs to a token."""
-        digest = self._keyed(b"id", token.encode())
-        return "ASIA" + b32encode(digest).decode()[:_ID_OF_ACCESS_KEY_LENGTH]
-
-    def secret(self, token: str) -> str:
-        """The secret that belongs to a token."""
-        return b64encode(self._keyed(b"secret", token.encode())[:30]).decode()
-
-    def read(self, token: str) -> Session | None:
-        """What a token says; None if this installation did not make it."""
+    def read(self, token: str) -> Session:
+        """What a token says. Raises UnknownToken."""
         if len(token) > MAX_TOKEN_LENGTH:
-            return None
+            raise UnknownToken
         try:
             raw = b64decode(token.encode("ascii"), validate=True)
-        except (BinasciiError, ValueError):
-            return None
+        except (BinasciiError, ValueError) as error:
+            raise UnknownToken from error
         tag, payload = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
         if not hmac.compare_digest(tag, self._keyed(b"token", payload)):
-            return None
+            raise UnknownToken
         subject, name, expires_s, policy, _ = json.loads(payload)
-        return Session(subject, name, expires_s, policy)
+        return Session(subject, name, expires_s, policy, self._access_key_id(token), self._secret(token))
 
-    def credential(
-        self, access_key_id: str, token: str, now_s: float, owner: Callable[[Session], Principal | None]
-    ) -> Credential | Refusal:
-        """The credential of a session. `owner` says who it is now, None if its role or user is no more."""
-        session = self.read(token)
-        if session is None or not hmac.compare_digest(self.access_key_id(token).encode(), access_key_id.encode()):
-            return Refusal.UNKNOWN
-        if now_s >= session.expires_s:
-            return Refusal.EXPIRED
-        principal = owner(session)
-        if principal is None:
-            return Refusal.UNKNOWN
-        boundary = _boundary(session.policy)
-        return Credential(self.secret(token), replace(principal, access_key_id=access_key_id, boundary=boundary))
+    def _access_key_id(self, token: str) -> str:
+        return "ASIA" + b32encode(self._keyed(b"id", token.encode())).decode()[:_ID_OF_ACCESS_KEY_LENGTH]
+
+    def _secret(self, token: str) -> str:
+        return b64encode(self._keyed(b"secret", token.encode())[:_SECRET_BYTES]).decode()
 
     def _keyed(self, purpose: bytes, text: bytes) -> bytes:
         return hmac.digest(self.master_key, purpose + b"\0" + text, sha256)
 
 
-def _boundary(policy: str) -> PolicyDocument | None:
-    """A session policy; one that cannot be read allows nothing."""
-    if not policy:
-        return None
-    try:
-        return parse_policy(policy)
-    except MalformedPolicy:
-        return PolicyDocument(())
+def in_session(principal: Principal, session: Session) -> Principal:
+    """The principal, as it acts in this session. A session policy that cannot be read allows nothing."""
+    boundary = None
+    if session.policy:
+        try:
+            boundary = parse_policy(session.policy)
+        except MalformedPolicy:
+            boundary = PolicyDocument(())
+    return replace(principal, access_key_id=session.access_key_id, boundary=boundary)
 
 
 def stable_id(prefix: str, arn: str) -> str:
