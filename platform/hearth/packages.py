@@ -1,26 +1,31 @@
-"""Deployment packages on disk, each once, by the SHA-256 of its zip.
+"""Packages of functions and layers on disk, each once, by the SHA-256 of its zip.
 
 `<root>/<sha256>/package.zip` is the upload, `<root>/<sha256>/tree/` the unpacked code. Both appear by a rename, whole
-or not at all; names that begin with a dot are unfinished work and are swept at the start.
-State: the directory is the truth; `_pins`, `_sizes` and `_total` mirror it and are changed under `_lock`.
+or not at all; names that begin with a dot are unfinished work and are swept at the start. What several layers give
+together lies beside them (see `hearth.merged_trees`).
+State: the directory is the truth; `_sizes` mirrors it and is changed under `_lock`, `_merged` under `_merging`.
 Source: `Code` of GetFunction in the AWS Lambda API reference, for the signed link and its ten minutes.
 """
 
 import asyncio
 import hashlib
 import hmac
+import io
 import os
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import IO
 
 from hearth import unpack
 from hearth.core import package_rules as rules
 from hearth.core.errors import AccessDenied, CodeStorageExceeded, ResourceNotFound, ServiceError
+from hearth.core.opt_trees import opt_name
 from hearth.core.records import Package
+from hearth.merged_trees import MergedTrees
 
 PACKAGE = "package.zip"
 TREE = "tree"
@@ -28,6 +33,9 @@ LINK_LIFETIME_S = 600
 LINK_PATH = "/_hearth/code/"
 _SHA256_DIGITS = 64
 _KEY_BYTES = 32
+
+Content = bytes | Path
+"""A zip: what came in a request, or a file from `CodePackages.incoming`, which is moved into its place."""
 
 
 class CodePackages:
@@ -39,9 +47,12 @@ class CodePackages:
         self._max_total_bytes = max_total_bytes
         self._key = b""
         self._sizes: dict[str, int] = {}
+        self._unzipped: dict[str, int] = {}
+        self._merged = MergedTrees(data_dir / "opt")
         self._pins: Counter[str] = Counter()
         self._lock = asyncio.Lock()
-        self._in_use: Callable[[], Iterable[str]] = tuple
+        self._merging = asyncio.Lock()
+        self._in_use: list[Callable[[], Iterable[str]]] = []
 
     @property
     def total_bytes(self) -> int:
@@ -49,42 +60,73 @@ class CodePackages:
         return sum(self._sizes.values())
 
     def ask_in_use(self, in_use: Callable[[], Iterable[str]]) -> None:
-        """Have `in_use` name the packages that running environments still need; they are never collected."""
-        self._in_use = in_use
+        """Have `in_use` name what else is needed, besides what `collect` is told: the packages and merged trees of
+        running environments, the packages of layers. To be called once for each that knows of some."""
+        self._in_use.append(in_use)
 
     async def open(self) -> None:
         """Sweep what a crash left half done and take stock. To be called once, before anything else."""
         self._key = await asyncio.to_thread(_key, self._key_file)
         self._sizes = await asyncio.to_thread(_take_stock, self._root)
+        await asyncio.to_thread(self._merged.open)
 
     @asynccontextmanager
-    async def added(self, content: bytes) -> AsyncIterator[Package]:
+    async def added(self, content: Content) -> AsyncIterator[Package]:
         """Check and store a zip. It is safe from collection inside the context, and after it if a record names it."""
-        rules.check_zipped_size(len(content))
-        package = Package(await asyncio.to_thread(_sha256, content), len(content))
-        self._pins[package.sha256] += 1
-        try:
+        package = await asyncio.to_thread(_identify, content)
+        with self.pinned(package.sha256):
             await self._store(package, content)
             yield package
-        finally:
-            self._pins -= Counter((package.sha256,))
 
-    async def check(self, content: bytes) -> Package:
+    async def check(self, content: Content) -> Package:
         """Everything that `added` refuses is refused, and nothing is stored."""
-        rules.check_zipped_size(len(content))
-        await asyncio.to_thread(unpack.inspect, content)
-        return Package(await asyncio.to_thread(_sha256, content), len(content))
+        package = await asyncio.to_thread(_identify, content)
+        await asyncio.to_thread(_inspect, content)
+        return package
+
+    @contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """A name for a zip that arrives piece by piece; what is not added by the end is deleted."""
+        path = self._root / f".incoming-{secrets.token_hex(8)}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def pinned(self, *names: str) -> Iterator[None]:
+        """Packages and merged trees that are safe from collection inside the context, whoever needs them or not."""
+        self._pins.update(names)
+        try:
+            yield
+        finally:
+            self._pins -= Counter(names)
 
     async def unpack(self, sha256: str) -> None:
         """Make the package's tree, unless it is there. Raises FileNotFoundError if there is no such package."""
         home = self._root / sha256
         if (home / TREE).is_dir():
             return
-        self._pins[sha256] += 1
-        try:
+        with self.pinned(sha256):
             await asyncio.to_thread(_unpack, home)
-        finally:
-            self._pins -= Counter((sha256,))
+
+    async def merge(self, layers: Sequence[str]) -> None:
+        """Make the tree that these layers give together, in this order, unless it is there or there is nothing to
+        merge. Each must be unpacked."""
+        name = opt_name(layers)
+        if name is None or name in layers:
+            return
+        with self.pinned(name, *layers):
+            trees = [Path(self.tree(sha256)) for sha256 in layers]
+            async with self._merging:
+                if self._merged.find(name) is None:
+                    await asyncio.to_thread(self._merged.make, name, trees)
+
+    async def unzipped_bytes(self, sha256: str) -> int:
+        """What the files of a stored package take, unpacked."""
+        if sha256 not in self._unzipped:
+            self._unzipped[sha256] = await asyncio.to_thread(_unzipped_bytes, self._root / sha256 / PACKAGE)
+        return self._unzipped[sha256]
 
     def tree(self, code_sha256: str) -> str:
         """The absolute path of the unpacked code."""
@@ -93,17 +135,29 @@ class CodePackages:
             raise FileNotFoundError(path)
         return str(path)
 
+    def opt(self, layers: Sequence[str]) -> str | None:
+        """The absolute path of the tree that these layers give at /opt; None without layers. FileNotFoundError if it
+        was never made."""
+        name = opt_name(layers)
+        if name is None or name in layers:
+            return None if name is None else self.tree(name)
+        path = self._merged.find(name)
+        if path is None:
+            raise FileNotFoundError(f"the layers {', '.join(layers)} are not merged")
+        return str(path)
+
     async def collect(self, referenced: Callable[[], Iterable[str]]) -> int:
-        """Delete every package that nobody needs; gives how many. `referenced` names those that records need; it is
-        asked under the lock, when no upload can slip in between."""
-        async with self._lock:
-            needed = {*referenced(), *self._pins, *self._in_use()}
+        """Delete every package and merged tree that nobody needs; gives how many packages. `referenced` names those
+        that records need; it is asked under the lock, when no upload can slip in between."""
+        async with self._lock, self._merging:
+            needed = {*referenced(), *self._pins, *(name for in_use in self._in_use for name in in_use())}
             garbage = [sha256 for sha256 in self._sizes if sha256 not in needed]
-            trash = []
+            # In this order: whoever wants one of them from here on makes it again instead of trusting what goes.
             for sha256 in garbage:
-                # In this order: cut off in between, an upload of it writes it again instead of trusting what goes.
                 del self._sizes[sha256]
-                trash.append(await asyncio.to_thread(_discard, self._root / sha256))
+                self._unzipped.pop(sha256, None)
+            homes = [self._root / sha256 for sha256 in garbage]
+            trash = await asyncio.to_thread(_discard, [*homes, *self._merged.forget_all_but(needed)])
         for path in trash:
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
         return len(garbage)
@@ -130,10 +184,10 @@ class CodePackages:
     def _signature(self, sha256: str, expires: int) -> str:
         return hmac.new(self._key, f"{sha256}:{expires}".encode(), hashlib.sha256).hexdigest()
 
-    async def _store(self, package: Package, content: bytes) -> None:
+    async def _store(self, package: Package, content: Content) -> None:
         if package.sha256 in self._sizes:
             return
-        await asyncio.to_thread(unpack.inspect, content)
+        await asyncio.to_thread(_inspect, content)
         async with self._lock:
             if package.sha256 in self._sizes:
                 return
@@ -146,8 +200,32 @@ class CodePackages:
             self._sizes[package.sha256] = package.size
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+@contextmanager
+def _opened(content: Content) -> Iterator[IO[bytes]]:
+    if isinstance(content, Path):
+        with open(content, "rb") as file:
+            yield file
+    else:
+        yield io.BytesIO(content)
+
+
+def _identify(content: Content) -> Package:
+    """What a zip will be called; raises if it is too large."""
+    if not isinstance(content, Path):
+        rules.check_zipped_size(len(content))
+        return Package(hashlib.sha256(content).hexdigest(), len(content))
+    with open(content, "rb") as file:
+        return Package(hashlib.file_digest(file, "sha256").hexdigest(), content.stat().st_size)
+
+
+def _inspect(content: Content) -> None:
+    with _opened(content) as package:
+        unpack.inspect(package)
+
+
+def _unzipped_bytes(path: Path) -> int:
+    with open(path, "rb") as package:
+        return unpack.unzipped_bytes(package)
 
 
 def _key(path: Path) -> bytes:
@@ -171,6 +249,9 @@ def _take_stock(root: Path) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for home in root.iterdir():
         package = home / PACKAGE
+        if home.is_file():
+            home.unlink()  # a zip that was still arriving
+            continue
         if home.name.startswith(".") or not package.is_file():
             shutil.rmtree(home, ignore_errors=True)
             continue
@@ -180,12 +261,15 @@ def _take_stock(root: Path) -> dict[str, int]:
     return sizes
 
 
-def _write_package(root: Path, sha256: str, content: bytes) -> None:
+def _write_package(root: Path, sha256: str, content: Content) -> None:
     unfinished = root / f".incoming-{secrets.token_hex(8)}"
     unfinished.mkdir(mode=0o755)
     try:
         unfinished.chmod(0o755)
-        _write_durably(unfinished / PACKAGE, content)
+        if isinstance(content, Path):
+            _move_durably(content, unfinished / PACKAGE)
+        else:
+            _write_durably(unfinished / PACKAGE, content)
         _sync_directory(unfinished)
         _appear(unfinished, root / sha256)
         _sync_directory(root)
@@ -213,11 +297,9 @@ def _appear(unfinished: Path, place: Path) -> None:
             raise
 
 
-def _discard(home: Path) -> Path:
-    """Take a package out of sight at once, so that deleting it may take its time."""
-    trash = home.parent / f".trash-{secrets.token_hex(8)}"
-    home.rename(trash)
-    return trash
+def _discard(paths: Iterable[Path]) -> list[Path]:
+    """Take directories out of sight at once, so that deleting them may take its time."""
+    return [path.rename(path.with_name(f".trash-{secrets.token_hex(8)}")) for path in paths]
 
 
 def _write_durably(path: Path, content: bytes) -> None:
@@ -225,6 +307,17 @@ def _write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _move_durably(file: Path, place: Path) -> None:
+    """Move a file within the file system."""
+    file.chmod(0o600)
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    file.rename(place)
 
 
 def _sync_directory(path: Path) -> None:

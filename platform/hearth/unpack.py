@@ -4,7 +4,6 @@ What may be unpacked is decided in `hearth.core.package_rules`; here it is read,
 """
 
 import ctypes
-import io
 import os
 import zipfile
 import zlib
@@ -33,12 +32,12 @@ class Contents:
     links: dict[tuple[str, ...], str]
 
 
-def inspect(content: bytes) -> None:
+def inspect(package: IO[bytes]) -> None:
     """Read the whole package without writing anything; raises if it is refused or damaged."""
     # Counted before it is parsed: a table of contents of 50 MB would take a gigabyte of memory as objects.
-    if _count(content, _TABLE_ENTRY) > rules.MAX_ENTRIES:
+    if _count(package, _TABLE_ENTRY) > rules.MAX_ENTRIES:
         raise rules.too_many_entries()
-    with _opened(io.BytesIO(content)) as archive:
+    with _opened(package) as archive:
         budget = _Budget()
         for info, _ in _contents(archive).files:
             for _ in _pieces(archive, info, budget):
@@ -64,6 +63,12 @@ def extract(package: IO[bytes], target: Path) -> None:
     sync(target)
 
 
+def unzipped_bytes(package: IO[bytes]) -> int:
+    """What a package that was found to be good holds, in bytes of file content."""
+    with _opened(package) as archive:
+        return sum(info.file_size for info in archive.infolist())
+
+
 def sync(directory: Path) -> None:
     """Have everything beneath this directory's file system on disk.
 
@@ -78,10 +83,15 @@ def sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _count(content: bytes, needle: bytes) -> int:
+def _count(package: IO[bytes], needle: bytes) -> int:
     """How often `needle` occurs; in pieces, as the interpreter lock is held while one is searched."""
-    overlap = len(needle) - 1
-    return sum(content.count(needle, start, start + _CHUNK + overlap) for start in range(0, len(content), _CHUNK))
+    package.seek(0)
+    found, end = 0, b""
+    while piece := package.read(_CHUNK):
+        window = end + piece
+        found += window.count(needle)
+        end = window[1 - len(needle) :]  # too short to hold the needle, so that nothing is counted twice
+    return found
 
 
 class _Budget:
