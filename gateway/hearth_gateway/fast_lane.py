@@ -49,8 +49,12 @@ class Handler(Protocol):
     """Serves requests of one kind."""
 
     def __call__(self, head: Head, body: bytes, peer: str, done: Done) -> "asyncio.Future[Any] | None":
-        """Call `done`, now or later; give what to cancel if the client goes away before. Raises nothing."""
+        """Call `done`, now or later; give what to cancel if the client goes away before. Raises NotPlain only."""
         ...
+
+
+class NotPlain(Exception):
+    """Raised by a handler, before anything else, for a request that turns out not to be for this lane."""
 
 
 Router = Callable[[Head], Handler | None]
@@ -188,7 +192,11 @@ class Connection(asyncio.Protocol):
         self._stays = head.keeps_alive
         self.is_serving = True
         assert self._handler is not None
-        self._running = self._handler(head, body, self._peer, self._answer)
+        try:
+            self._running = self._handler(head, body, self._peer, self._answer)
+        except NotPlain:
+            self._buffer[:0] = self._known + body
+            self._hand_over()
 
     def _answer(self, request_id: str, answer: Answer) -> None:
         self._running = None

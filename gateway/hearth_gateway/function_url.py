@@ -24,7 +24,7 @@ from hearth.core.invocation import (
 from hearth.core.records import FunctionRecord
 from hearth.ports import Scheduler
 from hearth.registry import Registry
-from hearth_gateway.core import cors
+from hearth_gateway.core import cors, http_prelude
 from hearth_gateway.core.error_rendering import render
 from hearth_gateway.core.http_event import Arrival, HttpRequest, http_event
 from hearth_gateway.core.http_response import (
@@ -32,6 +32,7 @@ from hearth_gateway.core.http_response import (
     BadFunctionResponse,
     HttpResponse,
     bad_gateway,
+    content_type_header,
     http_response,
 )
 from hearth_gateway.core.invoke_request import server_timing
@@ -92,12 +93,14 @@ class FunctionUrls:
         if url.cors is not None and cors.is_preflight(request):
             return cors.preflight(url.cors, request)
         try:
-            response = await self._run(target, request, request_id=request_id)
+            invocation = self.invocation(target, request, request_id)
+            response = as_response(invocation, await self._scheduler.invoke(invocation))
         except HearthError as error:
-            response = _error_response(error)
+            response = error_response(error)
         return response if url.cors is None else cors.with_cors(url.cors, request, response)
 
-    async def _run(self, target: UrlTarget, request: HttpRequest, *, request_id: str) -> HttpResponse:
+    def invocation(self, target: UrlTarget, request: HttpRequest, request_id: str) -> Invocation:
+        """The invocation that a request to a URL is. Raises HearthError."""
         arrived_at, now_s = time.monotonic(), time.time()
         random = self._random.take(TRACE_BYTES)
         trace_id = trace_header(request.header("x-amzn-trace-id"), random, int(now_s))
@@ -107,7 +110,7 @@ class FunctionUrls:
             raise RequestTooLarge(
                 f"Request must be smaller than {MAX_REQUEST_BYTES} bytes for the InvokeFunction operation"
             )
-        invocation = Invocation(
+        return Invocation(
             request_id=request_id,
             function=self._version(target),
             payload=payload,
@@ -115,7 +118,6 @@ class FunctionUrls:
             invoked_arn=target.arn,
             trace_id=trace_id,
         )
-        return _response(invocation, await self._scheduler.invoke(invocation))
 
     def _version(self, target: UrlTarget) -> FunctionVersion:
         version = target.record.find(target.qualifier, self._random.chance())
@@ -124,10 +126,11 @@ class FunctionUrls:
         return target.record.version(version.version)
 
 
-def _response(invocation: Invocation, outcome: Outcome) -> HttpResponse:
+def as_response(invocation: Invocation, outcome: Outcome) -> HttpResponse:
+    """What a function's outcome says to a browser. Raises HearthError for one that is not the function's."""
     match outcome:
-        case Succeeded(payload, ledger):
-            response = _described(invocation, payload)
+        case Succeeded(payload, ledger, _, content_type):
+            response = _described(invocation, payload, content_type)
         case FunctionFailed(_, _, ledger):
             response = bad_gateway()
         case Throttled() | PlatformFailed(is_gone=True):
@@ -142,19 +145,40 @@ def _response(invocation: Invocation, outcome: Outcome) -> HttpResponse:
     return HttpResponse(response.status, response.headers + added, response.body)
 
 
-def _described(invocation: Invocation, payload: bytes) -> HttpResponse:
+def _described(invocation: Invocation, payload: bytes, content_type: str) -> HttpResponse:
     try:
+        if content_type:
+            return _collected(payload, content_type)
         return http_response(orjson.loads(payload), payload)
     except (BadFunctionResponse, orjson.JSONDecodeError) as error:
-        structlog.get_logger().warning(
-            "function returned no HTTP response",
-            function=invocation.function.name,
-            request_id=invocation.request_id,
-            error=str(error),
-        )
-        return bad_gateway()
+        return not_described(invocation, error)
 
 
-def _error_response(error: HearthError) -> HttpResponse:
+def _collected(payload: bytes, content_type: str) -> HttpResponse:
+    """The response of a function that streams. Without a prelude it need not be JSON."""
+    if content_type == http_prelude.CONTENT_TYPE:
+        return http_prelude.whole_response(payload)
+    try:
+        returned = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        returned = None
+    if isinstance(returned, dict) and "statusCode" in returned:
+        return http_response(returned, payload)
+    return HttpResponse(200, (content_type_header(content_type),), payload)
+
+
+def not_described(invocation: Invocation, error: ValueError) -> HttpResponse:
+    """The answer for a function that returned nonsense, which is told to whoever runs Hearth."""
+    structlog.get_logger().warning(
+        "function returned no HTTP response",
+        function=invocation.function.name,
+        request_id=invocation.request_id,
+        error=str(error),
+    )
+    return bad_gateway()
+
+
+def error_response(error: HearthError) -> HttpResponse:
+    """An error of ours, as a response."""
     rendered = render(error)
     return HttpResponse(rendered.status, tuple(rendered.headers.items()), orjson.dumps(rendered.body))

@@ -30,6 +30,7 @@ from hearth.ports import Scheduler
 from hearth.registry import Registry
 from hearth_gateway.core import invoke_request, lineage, names
 from hearth_gateway.core.endpoint import Endpoint
+from hearth_gateway.core.http_response import content_type_header
 from hearth_gateway.core.invoke_request import InvocationType
 from hearth_gateway.core.names import FunctionReference
 from hearth_gateway.core.operations import ApiResponse
@@ -133,8 +134,10 @@ def checked_payload(body: bytes) -> bytes:
 def answer(invocation: Invocation, outcome: Outcome) -> ApiResponse:
     """What the caller gets for an outcome. Raises HearthError for those that are not the function's."""
     match outcome:
-        case Succeeded(payload, ledger, log_tail):
+        case Succeeded(payload, ledger, log_tail, content_type):
             headers = _headers(invocation, invoke_request.server_timing(ledger))
+            if content_type:  # it was streamed, and collected
+                headers.update((content_type_header(content_type),))
         case FunctionFailed(_, payload, ledger, log_tail):
             headers = _headers(invocation, invoke_request.server_timing(ledger))
             headers["X-Amz-Function-Error"] = "Unhandled"

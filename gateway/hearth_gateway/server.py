@@ -3,64 +3,73 @@
 Rule 1: requests are told apart by their RAW target, because an ARN is one segment whose `%2F` must not be decoded.
 Rule 2: every answer has a request id; every error a documented form; what is unexpected is logged once, with its
 traceback, and shown to nobody.
-Rule 3: stopping takes no new connection, lets what runs finish within a grace, and then closes.
+Rule 3: before anything is done for a request, it is proven who sent it and judged whether they may; only `/health`,
+signed links and function URLs that are open to everybody ask nobody.
+Rule 4: stopping takes no new connection, lets what runs finish within a grace, and then closes.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 from urllib.parse import parse_qs
 
 import orjson
 import structlog
 from aiohttp import ClientError, web
-from multidict import CIMultiDict
 
-from hearth.core.errors import HearthError, InvalidParameterValue, ResourceNotFound, ServiceError, UnknownOperation
+from hearth.access_keys import AccessKeys
+from hearth.core.errors import HearthError, ServiceError, UnknownOperation
 from hearth.core.invocation import MAX_REQUEST_BYTES, Outcome
 from hearth.ports import LogReader, Scheduler
 from hearth.registry import Registry
+from hearth_gateway.auth.authentication import Authenticator, Ticket, verify, verify_aside
+from hearth_gateway.auth.gate import Gate, Permit
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.error_rendering import render
 from hearth_gateway.core.http_event import HttpRequest
 from hearth_gateway.core.http_head import Head, LowerHeaders
 from hearth_gateway.core.operations import ApiResponse, Route, route
+from hearth_gateway.core.sigv4 import Signed
 from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
-from hearth_gateway.fast_lane import Answer, Done, FastLane, Handler, answered, failed
+from hearth_gateway.fast_lane import Answer, Done, FastLane, Handler, NotPlain, answered, failed
 from hearth_gateway.function_url import FunctionUrls, UrlTarget
 from hearth_gateway.invoke import DRY_RUN, Invoker, answer
+from hearth_gateway.own_pages import CODE_PREFIX, HEALTH, KEYS, LOGS_PREFIX, KeyPages, LogPages, is_own
 from hearth_gateway.random_bytes import RandomBytes
 from hearth_gateway.request_body import read_body
+from hearth_gateway.streaming import ResponseStreams
+from hearth_gateway.streaming import head as _head
+from hearth_gateway.url_streaming import RESPONSE_STREAM, StreamedUrls
 
 GRACE_S = 10.0
 MAX_UPLOAD_BYTES = 70_167_211
 """Body of CreateFunction and UpdateFunctionCode, as the service enforces it."""
 PARALLEL_UPLOADS = 4
 """Uploads in memory at once; further ones wait for their turn with their bodies unread."""
-LOG_BYTES = 65_536
-"""What `/_hearth/logs/<name>` shows if not told otherwise."""
 
 _UPLOADS = frozenset({"CreateFunction", "UpdateFunctionCode"})
 _INVOKE_PREFIX = "/2015-03-31/functions/"
 _INVOKE_SUFFIX = "/invocations"
 _URL_PREFIX = "/fn/"
 _URL_HOST = ".lambda-url."
-_CODE_PREFIX = "/_hearth/code/"
-_LOGS_PREFIX = "/_hearth/logs/"
 _JSON = {"Content-Type": "application/json"}
-# How often a silent stream looks whether its reader is still there.
-_READER_CHECK_S = 1.0
 
 
 class Api(Protocol):
-    """Every operation but Invoke."""
+    """Every operation but Invoke. `permit` is asked with the request's members before anything is done."""
 
     async def handle(
-        self, route: Route, query: Mapping[str, list[str]], headers: Mapping[str, str], body: bytes
+        self,
+        route: Route,
+        query: Mapping[str, list[str]],
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        permit: Permit,
     ) -> ApiResponse: ...
 
 
@@ -80,6 +89,9 @@ class Services:
     packages: SignedPackages
     logs: LogReader
     health: Callable[[], Mapping[str, object]]
+    authenticator: Authenticator
+    gate: Gate
+    keys: AccessKeys
 
 
 class GatewayServer:
@@ -94,9 +106,15 @@ class GatewayServer:
         self._grace_s = grace_s
         self._invoker = Invoker(services.registry, services.scheduler, endpoint)
         self._urls = FunctionUrls(services.registry, services.scheduler, endpoint.port)
+        self._streams = ResponseStreams(self._invoker, services.scheduler)
+        self._streamed_urls = StreamedUrls(self._urls, services.scheduler)
         self._uploads = asyncio.Semaphore(PARALLEL_UPLOADS)
         self._random = RandomBytes()
+        self._authenticator = services.authenticator
+        self._gate = services.gate
         self._stopping = asyncio.Event()
+        self._key_pages = KeyPages(services.keys)
+        self._log_pages = LogPages(services.registry, services.logs, services.gate, self._stopping)
         self._runner: web.ServerRunner | None = None
         self._lane: FastLane | None = None
         self._listener: asyncio.Server | None = None
@@ -143,12 +161,17 @@ class GatewayServer:
         is_invoke = head.target.startswith(_INVOKE_PREFIX) and head.method == "POST"
         return self._invoke_plainly if is_invoke and head.path.endswith(_INVOKE_SUFFIX) else None
 
-    def _invoke_plainly(self, head: Head, body: bytes, peer: str, done: Done) -> "asyncio.Future[Outcome] | None":
+    def _invoke_plainly(self, head: Head, body: bytes, peer: str, done: Done) -> "asyncio.Future[Any] | None":
         """An invocation from the fast lane; errors are answers."""
         identity = request_id(self._random.take(REQUEST_ID_BYTES))
         path, _, query = head.target.partition("?")
         label = path[len(_INVOKE_PREFIX) : -len(_INVOKE_SUFFIX)]
         try:
+            ticket = self._authenticator.examine(Signed(head.method, path, query, head.headers), peer).of_lambda()
+            if ticket.is_slow(body):
+                return asyncio.create_task(self._invoke_aside(head, body, ticket, done), name="large-invocation")
+            body = verify(ticket, body)
+            self._gate.permit_invocation(ticket.caller, label, query)
             headers = LowerHeaders(head.headers)
             invocation = self._invoker.prepare(label, query, headers, body=body, request_id=identity)
             if invocation is None:
@@ -171,32 +194,52 @@ class GatewayServer:
         running.add_done_callback(conclude)
         return running
 
-    def _url_plainly(self, head: Head, body: bytes, peer: str, done: Done) -> "asyncio.Future[None]":
+    async def _invoke_aside(self, head: Head, body: bytes, ticket: Ticket, done: Done) -> None:
+        """An invocation from the fast lane whose body takes so long to hash that others would wait for it."""
+        identity = request_id(self._random.take(REQUEST_ID_BYTES))
+        label = ticket.request.path[len(_INVOKE_PREFIX) : -len(_INVOKE_SUFFIX)]
+        try:
+            body = await verify_aside(ticket, body)
+            query = ticket.request.query
+            self._gate.permit_invocation(ticket.caller, label, query)
+            headers = LowerHeaders(head.headers)
+            response = answered(await self._invoker.invoke(label, query, headers, body=body, request_id=identity))
+        except Exception as error:  # the top of a request
+            response = failed(error)
+        done(identity, response)
+
+    def _url_plainly(self, head: Head, body: bytes, peer: str, done: Done) -> "asyncio.Future[None] | None":
         """A request to a function URL from the fast lane. The connection is the task's parent."""
         identity = request_id(self._random.take(REQUEST_ID_BYTES))
+        try:
+            target, path = self._url_target(head)
+        except HearthError as error:
+            done(identity, failed(error))
+            return None
+        if target.url.invoke_mode == RESPONSE_STREAM:
+            raise NotPlain
+        query = head.target.partition("?")[2]
+        request = HttpRequest(
+            method=head.method, path=path, query=query, headers=head.pairs(), body=body, source_ip=peer
+        )
 
         async def respond() -> None:
             try:
-                response = await self._url_answer(head, body, peer, identity)
+                answer = await self._urls.respond(target, request, identity)
+                response = Answer(answer.status, answer.headers, answer.body)
             except Exception as error:  # the top of a request
                 response = failed(error)
             done(identity, response)
 
         return asyncio.create_task(respond(), name="function-url")
 
-    async def _url_answer(self, head: Head, body: bytes, peer: str, identity: str) -> Answer:
-        path, _, query = head.target.partition("?")
+    def _url_target(self, head: Head) -> tuple[UrlTarget, str]:
+        """The function behind a URL, and the path as it sees it. Raises HearthError."""
         host = head.headers[b"host"].decode("latin-1")
         if _URL_HOST in host:
-            target = self._urls.by_host(host.partition(".")[0].lower())
-        else:
-            name, slash, rest = path[len(_URL_PREFIX) :].partition("/")
-            target, path = self._urls.by_name(name), slash + rest or "/"
-        request = HttpRequest(
-            method=head.method, path=path, query=query, headers=head.pairs(), body=body, source_ip=peer
-        )
-        response = await self._urls.respond(target, request, identity)
-        return Answer(response.status, response.headers, response.body)
+            return self._urls.by_host(host.partition(".")[0].lower()), head.path
+        name, slash, rest = head.path[len(_URL_PREFIX) :].partition("/")
+        return self._urls.by_name(name), slash + rest or "/"
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         identity = request_id(self._random.take(REQUEST_ID_BYTES))
@@ -219,17 +262,29 @@ class GatewayServer:
         if _URL_HOST in host:
             target = self._urls.by_host(host.partition(".")[0].lower())
             return await self._url(request, target, path, identity=identity)
-        if path.startswith(_INVOKE_PREFIX) and request.method == "POST":
-            label = path[len(_INVOKE_PREFIX) :].removesuffix("/")
-            if label.endswith(_INVOKE_SUFFIX):
-                return await self._invoke(request, label[: -len(_INVOKE_SUFFIX)], query, identity=identity)
         if path.startswith(_URL_PREFIX):
             name, slash, rest = path[len(_URL_PREFIX) :].partition("/")
             return await self._url(request, self._urls.by_name(name), slash + rest or "/", identity=identity)
-        return await self._other(request, path, query, identity=identity)
+        if path == HEALTH or path.startswith(CODE_PREFIX):
+            return self._open_page(request, path, parse_qs(query), identity=identity)
+        ticket = self._authenticator.examine(_signed(request), request.remote or "").of_lambda()
+        if path.startswith(_INVOKE_PREFIX) and request.method == "POST":
+            label = path[len(_INVOKE_PREFIX) :].removesuffix("/")
+            if label.endswith(_INVOKE_SUFFIX):
+                return await self._invoke(request, ticket, label[: -len(_INVOKE_SUFFIX)], identity=identity)
+        if is_own(path):
+            return await self._own(request, ticket, identity)
+        found = route(request.method, path, query)
+        if found is None:
+            raise UnknownOperation(f"{request.method} {path} is no operation of this service.")
+        return _answer(await self._operate(request, ticket, found), identity)
 
-    async def _invoke(self, request: web.BaseRequest, label: str, query: str, *, identity: str) -> web.StreamResponse:
-        body = await read_body(request, MAX_REQUEST_BYTES, "InvokeFunction")
+    async def _invoke(
+        self, request: web.BaseRequest, ticket: Ticket, label: str, *, identity: str
+    ) -> web.StreamResponse:
+        body = await verify_aside(ticket, await read_body(request, MAX_REQUEST_BYTES, "InvokeFunction"))
+        query = ticket.request.query
+        self._gate.permit_invocation(ticket.caller, label, query)
         answer = await self._invoker.invoke(label, query, request.headers, body=body, request_id=identity)
         return _answer(answer, identity)
 
@@ -246,92 +301,57 @@ class GatewayServer:
             source_ip=request.remote or "",
             protocol=f"HTTP/{request.version.major}.{request.version.minor}",
         )
+        if target.url.invoke_mode == RESPONSE_STREAM:
+            return await self._streamed_urls.respond(request, target, arrived, identity=identity)
         response = await self._urls.respond(target, arrived, identity)
         headers = _head(response.headers, identity)
         return web.Response(status=response.status, headers=headers, body=response.body)
 
-    async def _other(self, request: web.BaseRequest, path: str, query: str, *, identity: str) -> web.StreamResponse:
-        if path.startswith("/_hearth/") or path == "/health":
-            return await self._own(request, path, parse_qs(query), identity=identity)
-        found = route(request.method, path, query)
-        if found is None:
-            raise UnknownOperation(f"{request.method} {path} is no operation of this service.")
-        return _answer(await self._operate(request, found, query), identity)
-
-    async def _operate(self, request: web.BaseRequest, found: Route, query: str) -> ApiResponse:
+    async def _operate(self, request: web.BaseRequest, ticket: Ticket, found: Route) -> ApiResponse:
         operation = found.operation
-        pairs = parse_qs(query, keep_blank_values=True)
-        handle = self._services.api.handle
+        pairs = parse_qs(ticket.request.query, keep_blank_values=True)
+        handle = partial(self._services.api.handle, permit=partial(self._gate.permit, ticket.caller, found))
         if operation not in _UPLOADS:
-            body = await read_body(request, MAX_REQUEST_BYTES, operation)
+            body = await verify_aside(ticket, await read_body(request, MAX_REQUEST_BYTES, operation))
             return await handle(found, pairs, request.headers, body)
         async with self._uploads:
-            body = await read_body(request, MAX_UPLOAD_BYTES, operation)
+            body = await verify_aside(ticket, await read_body(request, MAX_UPLOAD_BYTES, operation))
             return await handle(found, pairs, request.headers, body)
 
-    async def _own(
+    def _open_page(
         self, request: web.BaseRequest, path: str, query: Mapping[str, list[str]], *, identity: str
     ) -> web.StreamResponse:
+        """What needs no signature: the health, and packages for whoever has a link."""
         if request.method not in ("GET", "HEAD"):
             raise UnknownOperation(f"{request.method} {path} is no operation of this service.")
-        if path == "/health":
+        if path == HEALTH:
             return _answer(ApiResponse(200, orjson.dumps(self._services.health()), _JSON), identity)
-        if path.startswith(_CODE_PREFIX):
-            return self._code(path.removeprefix(_CODE_PREFIX), query, identity)
-        if path.startswith(_LOGS_PREFIX):
-            return await self._logs(request, path.removeprefix(_LOGS_PREFIX), query, identity=identity)
+        expires, signature = query.get("expires", [""])[0], query.get("signature", [""])[0]
+        sha256 = path.removeprefix(CODE_PREFIX)
+        file = self._services.packages.signed_file(sha256, expires, signature, time.time())
+        return web.FileResponse(file, headers=_head({"Content-Type": "application/zip"}, identity))
+
+    async def _own(self, request: web.BaseRequest, ticket: Ticket, identity: str) -> web.StreamResponse:
+        """Hearth's own paths that need a signature."""
+        path = ticket.request.path
+        body = await verify_aside(ticket, await read_body(request, MAX_REQUEST_BYTES, path))
+        if path == KEYS or path.startswith(f"{KEYS}/"):
+            return _answer(await self._key_pages.respond(request.method, path, body, ticket.caller), identity)
+        if path.startswith(LOGS_PREFIX) and request.method in ("GET", "HEAD"):
+            name = path.removeprefix(LOGS_PREFIX)
+            head = partial(_head, identity=identity)
+            return await self._log_pages.show(request, ticket.caller, name=name, head=head)
         raise UnknownOperation(f"{request.method} {path} is no operation of this service.")
 
-    def _code(self, sha256: str, query: Mapping[str, list[str]], identity: str) -> web.StreamResponse:
-        expires, signature = query.get("expires", [""])[0], query.get("signature", [""])[0]
-        path = self._services.packages.signed_file(sha256, expires, signature, time.time())
-        return web.FileResponse(path, headers=_head({"Content-Type": "application/zip"}, identity))
 
-    async def _logs(
-        self, request: web.BaseRequest, name: str, query: Mapping[str, list[str]], *, identity: str
-    ) -> web.StreamResponse:
-        record = self._services.registry.find(name)
-        if record is None:
-            raise ResourceNotFound(f"Function not found: {name}")
-        max_bytes = _whole_number(query.get("bytes", [str(LOG_BYTES)])[0])
-        response = web.StreamResponse(headers=_head({"Content-Type": "application/x-ndjson"}, identity))
-        if query.get("follow", ["0"])[0] in ("0", "false"):
-            entries = await self._services.logs.tail(record.name, max_bytes)
-            await response.prepare(request)
-            for entry in entries:
-                await response.write(_line(entry))
-            return response
-        async with aclosing(self._services.logs.follow(record.name, max_bytes)) as following:
-            await response.prepare(request)
-            await self._follow(request, response, following)
-        return response
-
-    async def _follow(
-        self,
-        request: web.BaseRequest,
-        response: web.StreamResponse,
-        following: AsyncGenerator[tuple[int, str, str], None],
-    ) -> None:
-        """Pass entries on until there are no more, the reader is gone, or we stop.
-
-        A reader that goes is noticed when something is written to it, and a silent function never writes: hence
-        the look at the connection.
-        """
-        async with asyncio.TaskGroup() as tasks:
-            pump = tasks.create_task(_pump(response, following), name="follow-logs")
-            stop = tasks.create_task(self._stopping.wait(), name="follow-logs-stop")
-            while not (pump.done() or stop.done() or request.transport is None):
-                await asyncio.wait((pump, stop), timeout=_READER_CHECK_S, return_when=asyncio.FIRST_COMPLETED)
-            pump.cancel()
-            stop.cancel()
-
-
-async def _pump(response: web.StreamResponse, following: AsyncGenerator[tuple[int, str, str], None]) -> None:
-    try:
-        async for entry in following:
-            await response.write(_line(entry))
-    except ConnectionError:
-        return  # the reader is gone
+def _signed(request: web.BaseRequest) -> Signed:
+    """The request as it came by wire."""
+    path, _, query = _origin_form(request.raw_path).partition("?")
+    headers: dict[bytes, bytes] = {}
+    for name, value in request.raw_headers:
+        key = name.lower()
+        headers[key] = headers[key] + b"," + value if key in headers else value
+    return Signed(request.method, path, query, headers)
 
 
 def _origin_form(target: str) -> str:
@@ -342,26 +362,8 @@ def _origin_form(target: str) -> str:
     return rest[rest.find("/") :] if "/" in rest else "/"
 
 
-def _line(entry: tuple[int, str, str]) -> bytes:
-    return orjson.dumps(entry) + b"\n"
-
-
-def _whole_number(text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) <= len(str(2**40)):
-        return int(text)
-    raise InvalidParameterValue(f"{text!r} is not a number of bytes.")
-
-
 def _answer(answer: ApiResponse, identity: str) -> web.Response:
     return web.Response(status=answer.status, headers=_head(answer.headers, identity), body=answer.body)
-
-
-def _head(headers: Mapping[str, str] | Iterable[tuple[str, str]], identity: str) -> CIMultiDict[str]:
-    """What every answer carries. Which software this is, and of which version, is nobody's business."""
-    head = CIMultiDict(headers)
-    head["x-amzn-RequestId"] = identity
-    head.setdefault("Server", "Hearth")
-    return head
 
 
 def _error(error: HearthError, identity: str) -> web.Response:

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from hearth_gateway.core.http_event import HOP_BY_HOP
 
 JSON_TYPE = ("Content-Type", "application/json")
+BYTES_TYPE = ("Content-Type", "application/octet-stream")
 
 # We count the bytes ourselves, and an answer ends where we say.
 _NOT_FROM_FUNCTIONS = HOP_BY_HOP | {"content-length"}
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_DEFAULT_STATUS = 200
 _MIN_STATUS, _MAX_STATUS = 200, 599
 
 
@@ -48,13 +50,25 @@ def http_response(returned: object, payload: bytes) -> HttpResponse:
     return HttpResponse(200, (JSON_TYPE,), body)
 
 
+def content_type_header(said: str) -> tuple[str, str]:
+    """The content type a function gave its stream. One that cannot stand in a header is none."""
+    return BYTES_TYPE if _CONTROL.search(said) or not said else ("Content-Type", said)
+
+
+def http_head(members: Mapping[str, object]) -> HttpResponse:
+    """A response whose body comes by itself, as a prelude describes it. Raises BadFunctionResponse."""
+    return HttpResponse(_status(members.get("statusCode", _DEFAULT_STATUS)), _all_headers(members, BYTES_TYPE))
+
+
 def _described(members: Mapping[str, object]) -> HttpResponse:
+    return HttpResponse(_status(members["statusCode"]), _all_headers(members, JSON_TYPE), _body(members))
+
+
+def _all_headers(members: Mapping[str, object], default_type: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     headers = tuple(_headers(members.get("headers")))
     if not any(name.lower() == "content-type" for name, _ in headers):
-        headers = (JSON_TYPE, *headers)
-    return HttpResponse(
-        _status(members["statusCode"]), headers + tuple(_cookies(members.get("cookies"))), _body(members)
-    )
+        headers = (default_type, *headers)
+    return headers + tuple(_cookies(members.get("cookies")))
 
 
 def _status(status: object) -> int:

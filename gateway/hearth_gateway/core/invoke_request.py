@@ -37,6 +37,12 @@ def invocation_type(header: str) -> InvocationType:
     return kind
 
 
+def check_streaming_type(header: str) -> None:
+    """`X-Amz-Invocation-Type` of InvokeWithResponseStream, which nobody can invoke without waiting for the answer."""
+    if header not in ("", InvocationType.REQUEST_RESPONSE.value, InvocationType.DRY_RUN.value):
+        raise _not_in_enum(header, "invocationType", "[RequestResponse, DryRun]")
+
+
 def wants_log_tail(header: str) -> bool:
     """`X-Amz-Log-Type`: whether the end of the log comes with the answer."""
     wanted = _LOG_TYPES.get(header)
