@@ -10,9 +10,9 @@ Rule 4: stopping takes no new connection, lets what runs finish within a grace, 
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import parse_qs

@@ -51,6 +51,12 @@ class Ticket(NamedTuple):
     caller: Caller
     proof: Proof | None
 
+    def of_lambda(self) -> "Ticket":
+        """The ticket, if it is for the Lambda API: a signature for another service must not work here."""
+        if self.caller.service != LAMBDA:
+            raise InvalidSignature(f"Credential should be scoped to correct service: '{LAMBDA}'.")
+        return self
+
     def is_slow(self, body: bytes) -> bool:
         """Whether the body is too large to be hashed on the event loop."""
         return self.proof is not None and len(body) >= LARGE_BODY

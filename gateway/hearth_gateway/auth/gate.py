@@ -10,12 +10,18 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from hearth.core.arns import log_group
+from hearth.core.function import FunctionName
 from hearth.core.policy import PolicyDocument
+from hearth.core.records import FunctionRecord
 from hearth.registry import Registry
 from hearth_gateway.auth.authentication import Caller
 from hearth_gateway.core import authorization
 from hearth_gateway.core.authorization import Conditions, Permission, Place
 from hearth_gateway.core.operations import Route
+
+Permit = Callable[[Mapping[str, Any]], None]
+"""Takes the members of a request; raises NotAuthorized."""
 
 FunctionOfMapping = Callable[[str], str | None]
 """The ARN of the function of an event source mapping, by its UUID; None if there is none."""
@@ -63,6 +69,17 @@ class Gate:
             return
         given = {**self._surroundings(caller), **conditions}
         authorization.authorize(caller.principal, action, resource, given, policy=policy)
+
+    def log_group_arn(self, function: str) -> str:
+        """The ARN of a function's own log group, streams included."""
+        group = log_group(FunctionName(function))
+        return f"arn:aws:logs:{self._place.region}:{self._place.account}:log-group:{group}:*"
+
+    def permit_url(self, caller: Caller, record: FunctionRecord, qualifier: str, arn: str) -> None:
+        """Refuse a request to a URL with AWS_IAM that the caller may not make."""
+        conditions = {"lambda:FunctionUrlAuthType": "AWS_IAM", **authorization.resource_tags(record.tags)}
+        policy = authorization.resource_policy(record, qualifier)
+        self.authorize(caller, authorization.INVOKE_URL, arn, conditions=conditions, policy=policy)
 
     def _judge(self, caller: Caller, permission: Permission, more: Conditions | None = None) -> None:
         function = permission.function

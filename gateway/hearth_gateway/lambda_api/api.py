@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from hearth.core.errors import UnknownOperation
+from hearth_gateway.auth.gate import Permit
 from hearth_gateway.core.operations import OPERATIONS, ApiResponse, Route
 from hearth_gateway.core.validation import check
 from hearth_gateway.lambda_api.requests import Request, read_request
@@ -51,8 +52,10 @@ class LambdaApi:
         query: Mapping[str, list[str]],
         headers: Mapping[str, str],
         body: bytes,
+        *,
+        permit: Permit,
     ) -> ApiResponse:
-        """Check the request, run the operation, encode its answer. Raises HearthError."""
+        """Check the request, ask whether it is permitted, run the operation, encode its answer. Raises HearthError."""
         handler = self._handlers.get(route.operation)
         if handler is None:
             raise UnknownOperation(f"{route.operation} is not available on this platform yet.")
@@ -63,6 +66,7 @@ class LambdaApi:
         else:
             members = await asyncio.to_thread(read_request, shape, request)
         check(shape, members)
+        permit(members)
         parameters = Parameters(members)
         parameters.host = request.header("host")
         status, answer = await handler(parameters)
