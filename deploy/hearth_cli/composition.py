@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ import structlog
 
 from hearth.adapters.redis_store import RedisCapacityProviderStore, RedisFunctionStore, RedisMappingStore, connect
 from hearth.config import Settings
+from hearth.core.runtimes import Catalogue, Choice
 from hearth.logs import FunctionLogs
 from hearth.packages import CodePackages
 from hearth.registry import Change, Configured, Forgotten, Limited, Registry, Withdrawn
@@ -57,7 +58,7 @@ class Host:
     """What was found out about this machine at the start."""
 
     init: Path
-    images: dict[str, str]
+    catalogue: Catalogue
     slots: SlotsChoice
     limits: LimitsChoice
 
@@ -70,7 +71,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         host = await asyncio.to_thread(_inspect, settings, place)
-        log.info("host", slots=host.slots.why, limits=host.limits.why, images=sorted(host.images))
+        log.info("host", slots=host.slots.why, limits=host.limits.why, images=sorted(host.catalogue.images))
         client = connect(url)
         stack.push_async_callback(client.aclose)
         functions, mappings = RedisFunctionStore(client), RedisMappingStore(client)
@@ -122,14 +123,9 @@ def _inspect(settings: Settings, place: DataDir) -> Host:
     """Look at the engine, the images and what this process may do. Blocking."""
     engine = sweep.engine()
     try:
-        found = {
-            name: image.reference
-            for name, image in images.installed(engine, settings.image_prefix).items()
-            if image.is_stem
-        }
         return Host(
             init=images.extract_init(engine, place.root, settings.image_prefix),
-            images=found,
+            catalogue=images.catalogue(engine, settings),
             slots=choose_slots(place.root, settings.cold_start_mode, engine.info()),
             limits=choose_limits(),
         )
@@ -169,12 +165,26 @@ def _engine(
         stem_cells_max=settings.stem_cells_max,
         processors=os.cpu_count() or 1,
     )
-    stems = {runtime: count for runtime, count in settings.stem_cells.items() if runtime in host.images}
-    fleet = Fleet(policy, stems, lambda: uuid.uuid4().hex)
-    around = Surroundings(settings.region, epoch=run, images=host.images)
+    choices = host.catalogue.choices()
+    interpreters = {identifier: choice.interpreter for identifier, choice in choices.items()}
+    fleet = Fleet(
+        policy, _stem_cells(settings, choices), lambda: uuid.uuid4().hex, lambda name: interpreters.get(name, name)
+    )
+    stems = {choice.interpreter: choice.image.reference for choice in choices.values()}
+    around = Surroundings(settings.region, epoch=run, images=stems)
     environments = Environments(containers, host.slots.slots, host.limits.limits, reporter=reporter, around=around)
     streams = StreamLimits(settings.stream_max_bytes, settings.stream_rate_bytes_per_s)
     return Engine(fleet, environments, reporter, codes, stream_limits=streams, host_is_busy=Processors().are_busy)
+
+
+def _stem_cells(settings: Settings, choices: Mapping[str, Choice]) -> dict[str, int]:
+    """How many stem cells to keep of each interpreter. The setting names runtime identifiers; several may have one."""
+    floors: dict[str, int] = {}
+    for identifier, count in settings.stem_cells.items():
+        choice = choices.get(identifier)
+        if choice is not None and choice.image.is_stem:
+            floors[choice.interpreter] = max(count, floors.get(choice.interpreter, 0))
+    return floors
 
 
 def _follower(engine: Engine, logs: FunctionLogs) -> Callable[[Change], None]:
@@ -202,7 +212,7 @@ def _endpoint(settings: Settings, host: Host) -> Endpoint:
         settings.region,
         settings.account,
         settings.port,
-        runtimes=tuple(sorted(host.images)),
+        runtimes=host.catalogue,
         account_concurrency=settings.account_concurrency,
         unreserved_minimum=settings.unreserved_minimum,
         code_storage_bytes=settings.code_storage_bytes,

@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every environment of this run shares. `images`: the image of each runtime identifier."""
+    """What every environment of this run shares. `images`: the image of each interpreter."""
 
     region: str
     epoch: str
@@ -118,7 +118,7 @@ class Environments:
     def _request(self, member: Member, places: Places) -> ContainerRequest:
         image = self._around.images.get(member.runtime)
         if image is None:
-            raise ContainerError(f"no image for runtime {member.runtime}")
+            raise ContainerError(f"no image for {member.runtime}")
         return ContainerRequest(
             environment_id=member.id,
             image=image,
@@ -182,7 +182,9 @@ class Environments:
             self._engine.last_error = str(error)
             self._engine.broke(member, Verdict.NO_ENVIRONMENT)
             return
-        environment = variables.compose(function, region=self._around.region, log_stream=member.stream)
+        environment = variables.compose(
+            function, interpreter=member.runtime, region=self._around.region, log_stream=member.stream
+        )
         anew = variables.needs_new_interpreter(function.environment)
         member.link.specialise(environment, function.handler, anew=anew)
 

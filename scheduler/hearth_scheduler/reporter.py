@@ -63,7 +63,8 @@ class Reporter:
 
     def init_started(self, member: Member) -> None:
         """A cold start begins."""
-        self._say(member, log_lines.init_start_line(member.runtime, self._region), None)
+        runtime = member.runtime if member.function is None else member.function.runtime
+        self._say(member, log_lines.init_start_line(runtime, self._region, interpreter=member.runtime), None)
 
     def started(self, member: Member, call: Call) -> None:
         """The event is handed over."""

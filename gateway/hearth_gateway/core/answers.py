@@ -6,7 +6,6 @@ sends them, which differ from member to member.
 """
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,12 +33,12 @@ def url_date(epoch_us: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{epoch_us % 1_000_000:06}Z"
 
 
-def function_configuration(record: FunctionRecord, qualifier: str | None = None) -> Members:
+def function_configuration(record: FunctionRecord, endpoint: Endpoint, qualifier: str | None = None) -> Members:
     """A FunctionConfiguration in full, under the ARN that fits how the caller addressed it."""
     return {
         **listed_configuration(record, qualifier),
         **_state(record.latest),
-        "RuntimeVersionConfig": {"RuntimeVersionArn": _runtime_version_arn(record)},
+        **_runtime_version(record.latest.deployment.configuration, endpoint),
     }
 
 
@@ -113,9 +112,19 @@ def _state(version: VersionRecord) -> Members:
     return members
 
 
-def _runtime_version_arn(record: FunctionRecord) -> str:
-    runtime = record.latest.deployment.configuration.runtime
-    return f"arn:aws:lambda:{record.region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
+def _runtime_version(configuration: Configuration, endpoint: Endpoint) -> Members:
+    """What runs the function. That it is not what was asked for is told in `Error`: the only member with words in it;
+    tools show it, and none takes it for a failure of the function."""
+    if not configuration.runtime:
+        return {}  # an image brings its own
+    choice = endpoint.runtimes.find(configuration.runtime)
+    if choice is None:
+        text = f"No image for {configuration.runtime} is installed here any more."
+        return {"RuntimeVersionConfig": {"Error": {"ErrorCode": "RuntimeNotInstalled", "Message": text}}}
+    shown: Members = {"RuntimeVersionArn": choice.arn(endpoint.region)}
+    if choice.remark is not None:
+        shown["Error"] = {"ErrorCode": "RuntimeSubstituted", "Message": choice.remark}
+    return {"RuntimeVersionConfig": shown}
 
 
 def _logging(record: FunctionRecord, configuration: Configuration) -> Members:

@@ -142,12 +142,8 @@ def _check_layers(parameters: Parameters) -> None:
 
 
 def _check_runtime(parameters: Parameters, endpoint: Endpoint) -> None:
-    runtime = parameters.get("Runtime")
-    if runtime is not None and runtime not in endpoint.runtimes:
-        raise InvalidParameterValue(
-            f"Value {runtime} at 'runtime' failed to satisfy constraint: "
-            f"Member must satisfy enum value set: [{', '.join(endpoint.runtimes)}]"
-        )
+    if parameters.get("Runtime") is not None:
+        endpoint.runtimes.choice(parameters["Runtime"])
 
 
 def _plain(parameters: Parameters) -> dict[str, Any]:

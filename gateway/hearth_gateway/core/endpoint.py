@@ -4,20 +4,21 @@ from dataclasses import dataclass
 
 from hearth.core.arns import function_arn
 from hearth.core.function import FunctionName
+from hearth.core.runtimes import Catalogue
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One platform: its place in the world, and its limits as account settings.
 
-    `runtimes` are the identifiers that have an image here, `architecture` is that of the images; `port` is the one
+    `runtimes` says what each runtime identifier runs on here, `architecture` is that of the images; `port` is the one
     port everything listens on.
     """
 
     region: str
     account: str
     port: int
-    runtimes: tuple[str, ...]
+    runtimes: Catalogue
     architecture: str = "x86_64"
     account_concurrency: int = 1_000
     unreserved_minimum: int = 100

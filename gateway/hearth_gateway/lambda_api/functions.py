@@ -78,7 +78,7 @@ class FunctionOperations:
                 )
                 await self._registry.put(record)
         self._deployer.settle(record, record.latest)
-        return 201, answers.function_configuration(record)
+        return 201, answers.function_configuration(record, self._endpoint)
 
     async def get(self, parameters: Parameters) -> Answer:
         record, qualifier = self._addressing.find(parameters)
@@ -87,7 +87,7 @@ class FunctionOperations:
         host = parameters.host or f"localhost:{self._endpoint.port}"
         location = f"http://{host}{self._packages.signed_path(package.sha256, self._clock())}"
         answer = {
-            "Configuration": answers.function_configuration(record, qualifier),
+            "Configuration": answers.function_configuration(record, self._endpoint, qualifier),
             "Code": answers.function_code(location),
         }
         if record.tags:
@@ -98,7 +98,7 @@ class FunctionOperations:
 
     async def get_configuration(self, parameters: Parameters) -> Answer:
         record, qualifier = self._addressing.find(parameters)
-        return 200, answers.function_configuration(record, qualifier)
+        return 200, answers.function_configuration(record, self._endpoint, qualifier)
 
     async def list(self, parameters: Parameters) -> Answer:
         records, more = self._addressing.page(parameters)
@@ -119,7 +119,7 @@ class FunctionOperations:
             record = self._changed(current, replace(current.latest.deployment, package=package))
             await self._registry.put(record)
         self._deployer.settle(record, record.latest)
-        return 200, answers.function_configuration(record)
+        return 200, answers.function_configuration(record, self._endpoint)
 
     async def update_configuration(self, parameters: Parameters) -> Answer:
         async with self._changing(parameters) as current:
@@ -128,7 +128,7 @@ class FunctionOperations:
             record = self._changed(current, replace(deployment, configuration=changed))
             await self._registry.put(record)
         self._deployer.settle(record, record.latest)
-        return 200, answers.function_configuration(record)
+        return 200, answers.function_configuration(record, self._endpoint)
 
     async def delete(self, parameters: Parameters) -> Answer:
         reference = self._addressing.reference(parameters)
@@ -145,7 +145,7 @@ class FunctionOperations:
         async with self._changing(parameters) as record:
             package = await self._packages.check(content)
             return 200, answers.function_configuration(
-                self._changed(record, replace(record.latest.deployment, package=package))
+                self._changed(record, replace(record.latest.deployment, package=package)), self._endpoint
             )
 
     @asynccontextmanager

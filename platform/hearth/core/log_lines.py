@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from hearth.core.invocation import MAX_RESPONSE_BYTES, FailureKind
+from hearth.core.runtimes import RUNTIMES, runtime_version_arn, version_label
 
 LOG_TAIL_BYTES = 4096
 """What `X-Amz-Log-Result` carries, before base64 (AWS Lambda API, Invoke)."""
@@ -35,7 +36,6 @@ _SIGNALS = {
     15: "terminated",
 }
 
-_RUNTIME = re.compile(r"(?P<family>[a-z]+)(?P<number>[0-9.]*?)(?:\.x)?")
 _ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
 
 
@@ -55,12 +55,15 @@ class Report(NamedTuple):
     error_type: str = ""
 
 
-def init_start_line(runtime: str, region: str) -> bytes:
-    """INIT_START: the first line of an environment. The version ARN is stable per runtime, as on AWS."""
-    version = _runtime_version(runtime)
-    digest = sha256(version.encode()).hexdigest()
-    arn = f"arn:aws:lambda:{region}::runtime:{digest}"
-    return f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n".encode()
+def init_start_line(runtime: str, region: str, *, interpreter: str) -> bytes:
+    """INIT_START: the first line of an environment. The last field is there only where another interpreter of the same
+    family stands in for the function's own."""
+    version = f"{version_label(runtime)}.v1"
+    arn = runtime_version_arn(region, runtime, interpreter)
+    known = RUNTIMES.get(runtime)
+    standing_in = known is not None and known.interpreter != interpreter
+    note = f"\tRunning On: {interpreter}" if standing_in else ""
+    return f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}{note}\n".encode()
 
 
 def init_report_line(init_ms: float, *, phase: str, failure: FailureKind, error_type: str = "") -> bytes:
@@ -177,11 +180,3 @@ def _status(failure: FailureKind, error_type: str) -> str:
 
 def _exit_kind(is_out_of_memory: bool) -> FailureKind:
     return FailureKind.OUT_OF_MEMORY if is_out_of_memory else FailureKind.EXIT
-
-
-def _runtime_version(runtime: str) -> str:
-    """`python3.13` is written `python:3.13.v1`, `nodejs20.x` `nodejs:20.v1`."""
-    match = _RUNTIME.fullmatch(runtime)
-    if match is None or not match["number"]:
-        return f"{runtime}.v1"
-    return f"{match['family']}:{match['number']}.v1"

@@ -174,6 +174,11 @@ class Catalogue:
         nearness = Nearness.EXACT if name == runtime.interpreter else Nearness.NEAREST
         return Choice(runtime, name, self.images[name], nearness)
 
+    def choices(self) -> Mapping[str, Choice]:
+        """What each identifier runs on; those that nothing runs are left out."""
+        found = {identifier: self.find(identifier) for identifier in RUNTIMES}
+        return {identifier: choice for identifier, choice in found.items() if choice is not None}
+
     def choice(self, identifier: str) -> Choice:
         """What a new function of this runtime will run on; else the documented refusal, with the way out."""
         if identifier not in RUNTIMES:

@@ -10,7 +10,9 @@ environment counts until its container is gone.
 Rule 3: no herd. One more environment is started only if that is worth it (`core/growth.py`), and a start is decided
 when it can begin.
 Rule 4: an environment of an old revision finishes what it does and goes; it never gets another request.
-Rule 5: deadlines are data. `soonest` is a lower bound of all of them; `tick` does what is due.
+Rule 5: a function that no stem cell can become gets containers of its own, under the same governor. Such an
+environment is a member of its pool, and so counts under its cap, from the order to start it.
+Rule 6: deadlines are data. `soonest` is a lower bound of all of them; `tick` does what is due.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ from hearth_scheduler.core.effects import (
     Grant,
     Refusal,
     Specialise,
+    StartFor,
     StartStem,
     Stop,
     StopReason,
@@ -33,7 +36,7 @@ from hearth_scheduler.core.effects import (
 from hearth_scheduler.core.environment import NEVER, Environment, Phase, Signal
 from hearth_scheduler.core.growth import Host, decide
 from hearth_scheduler.core.memory import STEM_MIB, MemoryBudget
-from hearth_scheduler.core.pool import Pool, Request
+from hearth_scheduler.core.pool import UNDER_WAY, Pool, Request
 from hearth_scheduler.core.stock import Stock
 
 MAX_REPEATS = 2
@@ -58,9 +61,16 @@ class Policy:
 
 
 class Fleet:
-    """See the module. `new_id` gives the ids of environments: chance is an argument."""
+    """See the module. `new_id` gives the ids of environments: chance is an argument. `interpreter_of` says what runs a
+    runtime identifier, by the name under which its stem cells are kept; None: it has none (rule 5)."""
 
-    def __init__(self, policy: Policy, stem_cells: dict[str, int], new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        stem_cells: dict[str, int],
+        new_id: Callable[[], str],
+        interpreter_of: Callable[[str], str | None] = str,
+    ) -> None:
         self.policy = policy
         self.environments: dict[str, Environment] = {}
         self.pools: dict[tuple[FunctionName, str], Pool] = {}
@@ -72,6 +82,7 @@ class Fleet:
         self.late_news = 0
         self.host = Host(policy.processors)
         self._new_id = new_id
+        self._interpreter_of = interpreter_of
         self._hungry: dict[Pool, None] = {}
         self._reservations: dict[str, FunctionVersion] = {}  # waiting, in order
         self._granted: dict[str, FunctionVersion] = {}
@@ -85,6 +96,7 @@ class Fleet:
         pool = self._pool(function)
         if pool.current.revision != function.revision:
             pool.current = function
+            pool.paused_until = pool.backoff_s = 0.0
             pool.base_s = pool.init_s = 0.0
             pool.is_base_known = False
             self._retire(pool, now, effects)
@@ -182,20 +194,29 @@ class Fleet:
         """A container of an earlier run: it has until the start timeout to show itself. A stem cell counts as one on
         its way, so that none is started in its stead. A function's (`working_s`: its timeout) may be at work and show
         itself only afterwards; it must not hold up the start of others."""
-        self._add(environment_id, runtime, now)
+        environment = self._add(runtime, now, environment_id=environment_id)
         if working_s is None:
             self.stock.begin(runtime, environment_id)
         else:
-            self.environments[environment_id].deadline += working_s
+            environment.deadline += working_s
 
     def connected(self, environment_id: str, now: float) -> list[Effect]:
-        """A stem cell is ready to be specialised."""
+        """A container has started: a stem cell is ready to be specialised, or a function's own runtime has begun."""
         environment = self._living(environment_id)
         if environment is None:
             return []
-        environment.move(Signal.CONNECTED, now)
-        self.stock.arrived(environment.runtime, environment_id)
+        if environment.phase is Phase.STOPPING:
+            self.late_news += 1
+            return []
         effects: list[Effect] = []
+        pool = self._pool_of(environment)
+        if pool is None:
+            environment.move(Signal.CONNECTED, now)
+            self.stock.arrived(environment.runtime, environment_id)
+        else:
+            self.stock.end_direct(environment_id)
+            pool.backoff_s = 0.0
+            self._begin_init(environment, pool, now)
         self._feed(now, effects)
         return effects
 
@@ -242,7 +263,7 @@ class Fleet:
         if environment is None:
             return []
         effects: list[Effect] = []
-        self.stock.lost(environment.runtime, environment_id, now)
+        self._leave_start(environment, now, has_failed=True)
         self.memory.vacate(environment_id)
         self._leave(environment)
         self._settle(environment, now, effects, event_unread=False)
@@ -252,6 +273,17 @@ class Fleet:
         self._feed(now, effects)
         return effects
 
+    def cannot_start(self, environment_id: str, now: float) -> list[Effect]:
+        """Its function's own container cannot be started, now or later (its image is gone), and is gone itself: nobody
+        waits for the next attempt."""
+        environment = self.environments.get(environment_id)
+        pool = None if environment is None else self._pool_of(environment)
+        effects: list[Effect] = []
+        if pool is not None and pool.initialising == 1 and not pool.busy:
+            for request in list(pool.waiting):
+                self._conclude(request, Verdict.NO_ENVIRONMENT, effects, now)
+        return effects + self.died(environment_id, now)
+
     def failed(self, environment_id: str, verdict: Verdict, now: float, *, event_unread: bool = False) -> list[Effect]:
         """The environment broke (its runtime exited, its init failed, its container died): whoever it holds up is
         told, and it goes. An event it had not read goes to another environment at once."""
@@ -260,7 +292,7 @@ class Fleet:
             return []
         effects: list[Effect] = []
         pool = self._pool_of(environment)
-        if environment.phase is Phase.INIT and pool is not None and pool.waiting:
+        if environment.phase in UNDER_WAY and pool is not None and pool.waiting:
             self._conclude(pool.waiting[0], verdict, effects, now, environment_id=environment_id)
         else:
             self._settle(environment, now, effects, event_unread=event_unread)
@@ -341,12 +373,13 @@ class Fleet:
             self._hungry.pop(pool, None)
             return
         self._hungry[pool] = None
+        stem = self._interpreter(pool)
         for _ in range(self._missing(pool, now)):
-            if not self.stock.has_ready(pool.runtime):
+            if stem is None or not self.stock.has_ready(stem):
                 return
             if not self._make_room(pool.current.memory_mib - STEM_MIB, now, effects):
                 return
-            environment = self.environments[self.stock.take(pool.runtime, now)]
+            environment = self.environments[self.stock.take(stem, now)]
             environment.function = pool.current
             self._join(environment, pool, now)
             effects.append(Specialise(environment.id, pool.current))
@@ -360,12 +393,20 @@ class Fleet:
     def _missing(self, pool: Pool, now: float) -> int:
         """How many environments the pool should get now (rule 3), as far as its cap allows (rule 2)."""
         lacking = len(pool.waiting) - pool.initialising
-        if lacking <= 0 or self._closing or (now < pool.patient_until and lacking <= pool.patient_with):
+        if lacking <= 0 or self._closing:
+            return 0
+        if now < pool.paused_until:
+            self._note(pool.paused_until)
+            return 0
+        if now < pool.patient_until and lacking <= pool.patient_with:
+            self._note(pool.patient_until)
             return 0
         room = self.caps.cap(pool.quota) - len(pool.members)
         if room <= 0:
             return 0
-        growth = decide(pool.load(now), self.host, has_stem=self.stock.has_ready(pool.runtime))
+        stem = self._interpreter(pool)
+        has_stem = stem is not None and self.stock.has_ready(stem)
+        growth = decide(pool.load(now), self.host, has_stem=has_stem)
         if growth.ask_again_s is not None:
             pool.patient_until, pool.patient_with = now + growth.ask_again_s, lacking
             self._note(pool.patient_until)
@@ -375,19 +416,53 @@ class Fleet:
         if self._closing:
             return
         demand: dict[str, int] = {}
+        alone: dict[str, Pool] = {}
         for pool in self._hungry:
             missing = self._missing(pool, now)
             if missing:
-                demand[pool.runtime] = demand.get(pool.runtime, 0) + missing
-        for runtime in self.stock.starts(demand, now, host_is_busy=self.host.is_busy):
-            if not self._make_room(STEM_MIB, now, effects):
+                stem = self._interpreter(pool)
+                demand[stem or pool.name] = demand.get(stem or pool.name, 0) + missing
+                if stem is None:
+                    alone[pool.name] = pool
+        for wanted in self.stock.starts(demand, now, host_is_busy=self.host.is_busy):
+            if wanted in alone:
+                self._start_for(alone[wanted], now, effects)
+            elif not self._start_stem(wanted, now, effects):
                 return
-            environment_id = self._new_id()
-            self._add(environment_id, runtime, now)
-            self.stock.begin(runtime, environment_id)
-            effects.append(StartStem(environment_id, runtime))
         if self.stock.paused_until > now:
             self._note(self.stock.paused_until)
+
+    def _start_stem(self, runtime: str, now: float, effects: list[Effect]) -> bool:
+        if not self._make_room(STEM_MIB, now, effects):
+            return False
+        environment = self._add(runtime, now)
+        self.stock.begin(runtime, environment.id)
+        effects.append(StartStem(environment.id, runtime))
+        return True
+
+    def _start_for(self, pool: Pool, now: float, effects: list[Effect]) -> None:
+        """A container for this pool alone; if there is no room, a later event tries again."""
+        function = pool.current
+        if not self._make_room(function.memory_mib, now, effects):
+            return
+        environment = self._add(function.runtime, now, mib=function.memory_mib)
+        environment.function = function
+        pool.members[environment.id] = environment
+        pool.grown_at = now
+        pool.initialising += 1
+        self.stock.begin_direct(environment.id)
+        effects.append(StartFor(environment.id, function))
+
+    def _leave_start(self, environment: Environment, now: float, *, has_failed: bool) -> None:
+        """It is not on its way any more. Whose start has failed waits a little before the next one: all stem cells, or
+        this pool alone."""
+        pool = self._pool_of(environment)
+        if pool is None:
+            self.stock.lost(environment.runtime, environment.id, now)
+        elif has_failed and environment.phase is Phase.STARTING:
+            pool.start_failed(now)
+            self._note(pool.paused_until)
+        self.stock.end_direct(environment.id)
 
     def _make_room(self, mib: int, now: float, effects: list[Effect]) -> bool:
         """True when that much memory is free now. Otherwise the idlest environments are told to go, and a later
@@ -445,20 +520,23 @@ class Fleet:
 
     def _join(self, environment: Environment, pool: Pool, now: float) -> None:
         environment.function = pool.current
-        limit = max(self.policy.init_timeout_s, float(pool.current.timeout_s))
-        environment.move(Signal.SPECIALISED, now, now + limit)
-        self._note(environment.deadline)
         pool.members[environment.id] = environment
         pool.grown_at = now
         pool.initialising += 1
+        self._begin_init(environment, pool, now)
         self.memory.occupy(environment.id, pool.current.memory_mib)
+
+    def _begin_init(self, environment: Environment, pool: Pool, now: float) -> None:
+        limit = max(self.policy.init_timeout_s, float(pool.current.timeout_s))
+        environment.move(Signal.SPECIALISED, now, now + limit)
+        self._note(environment.deadline)
 
     def _leave(self, environment: Environment) -> None:
         """Take the environment out of its pool's books."""
         pool = self._pool_of(environment)
         if pool is not None and pool.members.pop(environment.id, None) is not None:
             pool.idle.pop(environment.id, None)
-            pool.initialising -= environment.phase is Phase.INIT
+            pool.initialising -= environment.phase in UNDER_WAY
             pool.patient_until = 0.0
 
     def _settle(self, environment: Environment, now: float, effects: list[Effect], *, event_unread: bool) -> None:
@@ -493,9 +571,8 @@ class Fleet:
         pool = self._pool_of(environment)
         if pool is not None:
             pool.idle.pop(environment.id, None)
-            pool.initialising -= environment.phase is Phase.INIT and environment.id in pool.members
-        if environment.phase in (Phase.STEM, Phase.STARTING):
-            self.stock.lost(environment.runtime, environment.id, now)
+            pool.initialising -= environment.phase in UNDER_WAY
+        self._leave_start(environment, now, has_failed=reason is StopReason.START_FAILED)
         environment.move(signal, now, now + STUCK_S)
         self.memory.leaves(environment.id)
         self._note(environment.deadline)
@@ -515,7 +592,7 @@ class Fleet:
                 continue
             if environment.phase is Phase.BUSY:
                 environment.move(Signal.RETIRE, environment.since, environment.deadline)
-            elif environment.phase in (Phase.IDLE, Phase.INIT):
+            elif environment.phase is Phase.IDLE or environment.phase in UNDER_WAY:
                 self._stop(environment, StopReason.STALE, now, effects)
 
     def _conclude(
@@ -554,6 +631,10 @@ class Fleet:
                 self.caps.occupy(quota)
                 effects.append(Grant(reservation_id))
 
+    def _interpreter(self, pool: Pool) -> str | None:
+        """Whose stem cells can become this pool's environments; None: each is started for it alone."""
+        return None if pool.current.image is not None else self._interpreter_of(pool.current.runtime)
+
     def _pool(self, function: FunctionVersion) -> Pool:
         pool = self.pools.get(function.key)
         if pool is None:
@@ -570,11 +651,12 @@ class Fleet:
             self.late_news += 1
         return environment
 
-    def _add(self, environment_id: str, runtime: str, now: float) -> None:
-        environment = Environment(environment_id, runtime, now, now + self.policy.start_timeout_s)
-        self.environments[environment_id] = environment
-        self.memory.occupy(environment_id, STEM_MIB)
+    def _add(self, runtime: str, now: float, *, environment_id: str = "", mib: int = STEM_MIB) -> Environment:
+        environment = Environment(environment_id or self._new_id(), runtime, now, now + self.policy.start_timeout_s)
+        self.environments[environment.id] = environment
+        self.memory.occupy(environment.id, mib)
         self._note(environment.deadline)
+        return environment
 
     def _note(self, deadline: float) -> None:
         self.soonest = min(self.soonest, deadline)

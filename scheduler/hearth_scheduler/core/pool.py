@@ -7,10 +7,13 @@ from hearth.core.function import FunctionVersion
 from hearth_scheduler.core.caps import Quota
 from hearth_scheduler.core.environment import Environment, Phase
 from hearth_scheduler.core.growth import Load
+from hearth_scheduler.core.stock import backoff
 
 SMOOTHING = 0.2
 CREEP_S = 10.0
 """In this time the best measured duration may double."""
+UNDER_WAY = (Phase.STARTING, Phase.INIT)
+"""Members that will serve without having served yet; one that is STARTING is started for this pool alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +34,8 @@ class Pool:
     """One function version. `idle` is ordered: the last one in is the first one out (warmest first), so that the
     cold end ages until its idle clock runs out. Changed by the fleet alone.
 
+    `initialising` counts the members that are `UNDER_WAY`. Until `paused_until` none is started for it alone, because
+    the last such start has failed.
     `base_s` is what an invocation takes at best (it creeps up, so that a function that has become slower is believed
     after a while), `init_s` what an init takes on average; 0 while unknown. `grown_at`: when an environment was added
     last. Until `patient_until`, and with no more than `patient_with` requests to serve, it was decided not to grow.
@@ -49,10 +54,13 @@ class Pool:
     grown_at: float = 0.0
     patient_until: float = 0.0
     patient_with: int = 0
+    backoff_s: float = 0.0
+    paused_until: float = 0.0
 
     @property
-    def runtime(self) -> str:
-        return self.current.runtime
+    def name(self) -> str:
+        """What a demand for environments of this pool alone is called; no runtime has a colon in its name."""
+        return ":".join(self.current.key)
 
     @property
     def busy(self) -> int:
@@ -87,6 +95,11 @@ class Pool:
             since_growth_s=now - self.grown_at,
         )
 
+    def start_failed(self, now: float) -> None:
+        """A container could not be started for it."""
+        self.backoff_s = backoff(self.backoff_s)
+        self.paused_until = now + self.backoff_s
+
     def initialised_in(self, seconds: float) -> None:
         self.init_s += (seconds - self.init_s) * (SMOOTHING if self.init_s else 1.0)
 
@@ -96,6 +109,6 @@ class Pool:
         assert all(e.phase is Phase.IDLE for e in self.idle.values()), self.idle
         idle = [e for e in self.members.values() if e.phase is Phase.IDLE]
         assert len(idle) == len(self.idle), (idle, self.idle)
-        initialising = [e for e in self.members.values() if e.phase is Phase.INIT]
+        initialising = [e for e in self.members.values() if e.phase in UNDER_WAY]
         assert len(initialising) == self.initialising, (initialising, self.initialising)
         assert not (self.waiting and self.idle), "a request waits while an environment idles"

@@ -7,6 +7,7 @@ sets by default, then the user's variables, then the reserved ones on top.
 from collections.abc import Mapping
 
 from hearth.core.function import FunctionVersion
+from hearth.core.runtimes import RUNTIMES, Family
 
 RUNTIME_API = "127.0.0.1:9001"
 TASK_ROOT = "/var/task"
@@ -15,16 +16,9 @@ RUNTIME_DIR = "/var/runtime"
 _DEFAULTS = {
     "TZ": ":UTC",
     "LANG": "C.UTF-8",
-    "PATH": "/usr/local/bin:/usr/bin:/bin:/opt/bin",
-    "LD_LIBRARY_PATH": "/var/task:/var/task/lib:/opt/lib",
-}
-
-_OF_LANGUAGE = {
-    "python": {"PYTHONPATH": RUNTIME_DIR},
-    "nodejs": {
-        "NODE_PATH": "/opt/nodejs/node20/node_modules:/opt/nodejs/node_modules:"
-        f"{RUNTIME_DIR}/node_modules:{RUNTIME_DIR}:{TASK_ROOT}"
-    },
+    "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin",
+    # The same in every image (base_images/*/Dockerfile): glibc reads it once, when an interpreter starts.
+    "LD_LIBRARY_PATH": "/var/lang/lib:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
 }
 
 _BEFORE_THE_INTERPRETER = (
@@ -48,16 +42,16 @@ _BEFORE_THE_INTERPRETER = (
 )
 
 
-def compose(function: FunctionVersion, *, region: str, log_stream: str) -> dict[str, str]:
-    """All variables of one environment of this function."""
-    language = next((v for name, v in _OF_LANGUAGE.items() if function.runtime.startswith(name)), {})
+def compose(function: FunctionVersion, *, interpreter: str, region: str, log_stream: str) -> dict[str, str]:
+    """All variables of one environment of this function. `interpreter` is what really runs it: where libraries are
+    looked for goes by that, what the function is told about itself by its own runtime identifier."""
     return {
         **_DEFAULTS,
-        **language,
+        **_of_language(interpreter),
         **function.environment,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
+        **_execution(function.runtime),
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mib),
@@ -69,6 +63,28 @@ def compose(function: FunctionVersion, *, region: str, log_stream: str) -> dict[
         "LAMBDA_RUNTIME_DIR": RUNTIME_DIR,
         "_HANDLER": function.handler,
     }
+
+
+def _execution(identifier: str) -> Mapping[str, str]:
+    """Lambda names the runtime except to those that brought their own."""
+    return {} if identifier.startswith("provided") else {"AWS_EXECUTION_ENV": f"AWS_Lambda_{identifier}"}
+
+
+def _of_language(interpreter: str) -> Mapping[str, str]:
+    """Where an interpreter finds libraries: layers, its runtime's own, the function's."""
+    runtime = RUNTIMES.get(interpreter)
+    version = interpreter.lstrip("abcdefghijklmnopqrstuvwxyz").removesuffix(".x")
+    match runtime.family if runtime is not None else None:
+        case Family.PYTHON:
+            return {"PYTHONPATH": RUNTIME_DIR}
+        case Family.NODEJS:
+            layers = f"/opt/nodejs/node{version}/node_modules:/opt/nodejs/node_modules"
+            return {"NODE_PATH": f"{layers}:{RUNTIME_DIR}/node_modules:{RUNTIME_DIR}:{TASK_ROOT}"}
+        case Family.RUBY:
+            gems = f"{TASK_ROOT}/vendor/bundle/ruby/{version}.0:/opt/ruby/gems/{version}.0"
+            return {"GEM_PATH": gems, "RUBYLIB": f"{TASK_ROOT}:{RUNTIME_DIR}/lib:/opt/ruby/lib"}
+        case _:
+            return {}
 
 
 def needs_new_interpreter(environment: Mapping[str, str]) -> bool:

@@ -128,11 +128,19 @@ def test_any_environment_id_gives_32_hex_digits(environment_id: str) -> None:
     assert set(digits) <= set("0123456789abcdef")
 
 
+def test_an_interpreter_that_stands_in_for_another_is_named() -> None:
+    line = ll.init_start_line("nodejs18.x", "us-east-1", interpreter="nodejs22.x").decode()
+    assert line.startswith("INIT_START Runtime Version: nodejs:18.v1\t")
+    assert line.endswith("\tRunning On: nodejs22.x\n")
+    assert "Running On" not in ll.init_start_line("go1.x", "us-east-1", interpreter="provided").decode()
+
+
 def test_init_lines_name_the_runtime_and_the_phase() -> None:
-    line = ll.init_start_line("python3.13", "us-east-1").decode()
+    line = ll.init_start_line("python3.13", "us-east-1", interpreter="python3.13").decode()
     version, _, arn = line.removeprefix("INIT_START Runtime Version: ").partition("\tRuntime Version ARN: ")
     assert version == "python:3.13.v1"
     assert arn.startswith("arn:aws:lambda:us-east-1::runtime:")
-    assert ll.init_start_line("nodejs20.x", "us-east-1").startswith(b"INIT_START Runtime Version: nodejs:20.v1\t")
+    node = ll.init_start_line("nodejs20.x", "us-east-1", interpreter="nodejs20.x")
+    assert node.startswith(b"INIT_START Runtime Version: nodejs:20.v1\t")
     report = ll.init_report_line(10009.09, phase="init", failure=FailureKind.TIMEOUT)
     assert report == b"INIT_REPORT Init Duration: 10009.09 ms\tPhase: init\tStatus: timeout\n"

@@ -8,8 +8,13 @@ from tests.unit.scheduler.simulation import function
 from hearth_scheduler.core.variables import compose, needs_new_interpreter
 
 
+def _of(runtime: str, interpreter: str) -> dict[str, str]:
+    return compose(replace(function(), runtime=runtime), interpreter=interpreter, region="r", log_stream="s")
+
+
 def _composed(**environment: str) -> dict[str, str]:
-    return compose(replace(function(), environment=environment), region="eu-north-1", log_stream="2026/stream")
+    described = replace(function(), environment=environment)
+    return compose(described, interpreter="python3.13", region="eu-north-1", log_stream="2026/stream")
 
 
 def test_the_reserved_variables_are_those_of_the_function() -> None:
@@ -36,11 +41,23 @@ def test_the_reserved_variables_stand_over_the_users() -> None:
 
 
 def test_a_language_has_its_own_search_path() -> None:
-    python = _composed()
-    node = compose(replace(function(), runtime="nodejs20.x"), region="r", log_stream="s")
+    python, node, ruby = _composed(), _of("nodejs20.x", "nodejs20.x"), _of("ruby3.3", "ruby3.3")
 
     assert python["PYTHONPATH"] == "/var/runtime" and "NODE_PATH" not in python
     assert "/opt/nodejs/node_modules" in node["NODE_PATH"] and "PYTHONPATH" not in node
+    assert ruby["GEM_PATH"].split(":")[1] == "/opt/ruby/gems/3.3.0"
+
+
+def test_libraries_are_those_of_the_interpreter_and_the_name_that_of_the_runtime() -> None:
+    variables = _of("nodejs18.x", "nodejs22.x")
+
+    assert variables["NODE_PATH"].startswith("/opt/nodejs/node22/node_modules:")
+    assert variables["AWS_EXECUTION_ENV"] == "AWS_Lambda_nodejs18.x"
+
+
+def test_who_brings_a_runtime_is_not_told_of_one() -> None:
+    assert "AWS_EXECUTION_ENV" not in _of("provided.al2023", "provided")
+    assert _of("go1.x", "provided")["AWS_EXECUTION_ENV"] == "AWS_Lambda_go1.x"
 
 
 def test_nothing_of_ours_is_given_to_a_function() -> None:

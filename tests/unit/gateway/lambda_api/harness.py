@@ -17,6 +17,7 @@ import botocore.model
 import botocore.parsers
 import botocore.serialize
 
+from hearth.core.runtimes import Catalogue
 from hearth.packages import CodePackages
 from hearth.registry import Change, Registry
 from hearth.testing import InMemoryStore
@@ -26,7 +27,8 @@ from hearth_gateway.lambda_api.control_plane import ControlPlane, control_plane
 
 ROLE = "arn:aws:iam::000000000000:role/r"
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:hello"
-ENDPOINT = Endpoint(region="us-east-1", account="000000000000", port=9400, runtimes=("python3.13", "nodejs20.x"))
+RUNTIMES = Catalogue.of("python3.13", "nodejs22.x", "provided")
+ENDPOINT = Endpoint(region="us-east-1", account="000000000000", port=9400, runtimes=RUNTIMES)
 START_S = 1_795_225_000.25
 
 
