@@ -1,7 +1,7 @@
 """Where the floors meet: what the gateway asks of the scheduler, and what both ask of the outside world."""
 
 from asyncio import Future
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from hearth.core.function import FunctionName, FunctionVersion
@@ -67,6 +67,11 @@ class CodeTrees(Protocol):
 
     def tree(self, code_sha256: str) -> str:
         """The absolute path of the read-only tree; FileNotFoundError if it was never unpacked."""
+        ...
+
+    def opt(self, layers: Sequence[str]) -> str | None:
+        """The absolute path of the tree that these layers (SHA-256 of their packages, in order) give at /opt; None
+        without layers. FileNotFoundError if it was never made."""
         ...
 
 

@@ -20,6 +20,7 @@ import structlog
 from hearth.core.errors import ServiceError
 from hearth.core.function import FunctionName, FunctionVersion
 from hearth.core.invocation import Invocation, Outcome, PlatformFailed, Throttled
+from hearth.core.opt_trees import opt_name
 from hearth.ports import CodeTrees
 from hearth_scheduler.answers import Answers
 from hearth_scheduler.calls import Call
@@ -203,8 +204,9 @@ class Engine:
         self._perform(self.fleet.limit(name, reserved, self._clock()))
 
     def codes_in_use(self) -> set[str]:
-        """The packages that living environments run; they must not be deleted."""
-        return {e.function.code_sha256 for e in self.fleet.environments.values() if e.function is not None}
+        """The packages and merged trees that living environments run; they must not be deleted."""
+        functions = [e.function for e in self.fleet.environments.values() if e.function is not None]
+        return {name for f in functions for name in (f.code_sha256, opt_name(f.layers)) if name}
 
     def _abandon(self, request_id: str) -> None:
         """The caller has gone."""

@@ -175,7 +175,9 @@ class Environments:
         try:
             tree = Path(codes.tree(function.code_sha256))
             self._remember(member, function)
-            await self._slots.attach(member.places, code=tree, tmp_mib=function.ephemeral_storage_mib)
+            opt = codes.opt(function.layers)
+            layers = None if opt is None else Path(opt)
+            await self._slots.attach(member.places, code=tree, opt=layers, tmp_mib=function.ephemeral_storage_mib)
             # No CPU quota during init: at 128 MB an import of boto3 would take ten seconds.
             await self._limits.apply(member.container, memory_mib=function.memory_mib, cpus=None)
         except (OSError, ContainerError) as error:

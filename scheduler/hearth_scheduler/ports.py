@@ -82,9 +82,9 @@ class Slots(Protocol):
         """Make the (empty) places of a new environment, ready to be given to a container. Off the hot path."""
         ...
 
-    async def attach(self, places: Places, *, code: Path, tmp_mib: int) -> None:
-        """Make the code tree (read-only, nosuid, nodev) and a /tmp of that size appear inside a running container.
-        On the path of a cold start: aims at a millisecond."""
+    async def attach(self, places: Places, *, code: Path, tmp_mib: int, opt: Path | None = None) -> None:
+        """Make the code tree and the layers' (read-only, nosuid, nodev) and a /tmp of that size appear inside a running
+        container. On the path of a cold start: aims at a millisecond."""
         ...
 
     async def release(self, environment_id: str) -> None:

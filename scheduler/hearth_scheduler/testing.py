@@ -85,8 +85,10 @@ class FakeSlots:
         environment_places.make_directories(places)
         return places
 
-    async def attach(self, places: Places, *, code: Path, tmp_mib: int) -> None:
+    async def attach(self, places: Places, *, code: Path, tmp_mib: int, opt: Path | None = None) -> None:
         shutil.copytree(code, places.task, symlinks=True, dirs_exist_ok=True)
+        if opt is not None:
+            shutil.copytree(opt, places.opt, symlinks=True, dirs_exist_ok=True)
         self.attached[places.root.name] = (code, tmp_mib)
 
     async def release(self, environment_id: str) -> None:

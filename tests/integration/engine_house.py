@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from textwrap import dedent
@@ -76,6 +76,9 @@ class Codes:
         if not tree.is_dir():
             raise FileNotFoundError(tree)
         return str(tree)
+
+    def opt(self, layers: Sequence[str]) -> str | None:
+        return self.tree(layers[0]) if layers else None
 
 
 class WatchedEngine(Engine):

@@ -85,6 +85,7 @@ class Deployer:
             async with self._places:
                 for sha256 in wanted.packages:
                     await self._packages.unpack(sha256)
+                await self._packages.merge(wanted.layers)
         except HearthError as error:
             return Reason("InvalidZipFileException", error.message)
         except OSError as error:

@@ -24,6 +24,7 @@ from hearth.core.attachments import (
 )
 from hearth.core.errors import ResourceConflict
 from hearth.core.function import LATEST, FunctionName, FunctionVersion
+from hearth.core.opt_trees import opt_name
 from hearth.core.running import running_versions
 
 
@@ -191,8 +192,18 @@ class Deployment:
     @property
     def packages(self) -> frozenset[str]:
         """The SHA-256 of the packages that must be unpacked to run this: the code's and the layers'."""
-        layers = (layer.sha256 for layer in self.configuration.layers)
-        return frozenset(layers if self.package is None else (self.package.sha256, *layers))
+        return frozenset(self.layers if self.package is None else (self.package.sha256, *self.layers))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The SHA-256 of the layers' packages, in the order in which they are merged into /opt."""
+        return tuple(layer.sha256 for layer in self.configuration.layers)
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The packages, and the name of the tree that is merged of several layers."""
+        merged = opt_name(self.layers)
+        return self.packages if merged is None else self.packages | {merged}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +229,8 @@ class VersionRecord:
 
     @property
     def packages(self) -> frozenset[str]:
-        """The SHA-256 of every package this version still needs."""
-        return self.deployment.packages | (frozenset() if self.previous is None else self.previous.packages)
+        """The SHA-256 of every package this version still needs, and the names of its merged trees."""
+        return self.deployment.needed | (frozenset() if self.previous is None else self.previous.needed)
 
     def changed(self, deployment: Deployment, revision_id: str, now_ms: int) -> "VersionRecord":
         """A caller gave the version new code or configuration."""
@@ -281,7 +292,7 @@ class FunctionRecord:
 
     @property
     def packages(self) -> frozenset[str]:
-        """The SHA-256 of every package this function still needs, those of layers included."""
+        """The SHA-256 of every package this function still needs, those of layers included, and merged trees."""
         return self.latest.packages.union(*(version.packages for version in self.versions.values()))
 
     @property

@@ -5,19 +5,16 @@ engine (see `docker_containers`): without root we could not delete what uid 993 
 size limit.
 """
 
-import errno
-import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from hearth.tree_links import link_tree
 from hearth_scheduler.adapters import environment_places
 from hearth_scheduler.adapters.worker_threads import WorkerThreads
 from hearth_scheduler.ports import Places
-
-# Another filesystem; ext4's 65,000 links of one file; a filesystem or a kernel setting that forbids hard links.
-_COPY_INSTEAD = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP})
 
 
 class LinkSlots:
@@ -39,12 +36,13 @@ class LinkSlots:
     async def prepare(self, environment_id: str) -> Places:
         return await self._working.run(partial(_prepare, self.places(environment_id)), undo=_release)
 
-    async def attach(self, places: Places, *, code: Path, tmp_mib: int) -> None:
+    async def attach(self, places: Places, *, code: Path, tmp_mib: int, opt: Path | None = None) -> None:
         """`tmp_mib` cannot be honoured here; `tmp_problem` says so.
 
         A cancelled attach goes on to its end first: releasing must not race with a thread that still links.
         """
-        await self._attaching.run(partial(link_tree, code, places.task), undo=lambda _: None)
+        trees = {places.task: code} if opt is None else {places.task: code, places.opt: opt}
+        await self._attaching.run(partial(_link_all, trees), undo=lambda _: None)
 
     async def release(self, environment_id: str) -> None:
         await self._working.run(partial(_release, self.places(environment_id)))
@@ -79,23 +77,6 @@ def _release(places: Places) -> None:
         shutil.rmtree(places.root)
 
 
-def link_tree(source: Path, target: Path) -> None:
-    """Fill the existing directory `target` with the files of `source`: linked where possible, else copied."""
-    with os.scandir(source) as entries:
-        for entry in entries:
-            place = target / entry.name
-            if entry.is_dir(follow_symlinks=False):
-                place.mkdir(exist_ok=True)
-                place.chmod(entry.stat().st_mode & 0o777)
-                link_tree(Path(entry.path), place)
-            else:
-                _link(entry.path, place)
-
-
-def _link(source: str, target: Path) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError as problem:
-        if problem.errno not in _COPY_INSTEAD:
-            raise
-        shutil.copy2(source, target, follow_symlinks=False)
+def _link_all(trees: Mapping[Path, Path]) -> None:
+    for place, tree in trees.items():
+        link_tree(tree, place)

@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -73,8 +74,9 @@ class MountSlots:
         undo = partial(self._release, places)
         return await self._working.run(partial(self._prepare, places), undo=lambda _: undo())
 
-    async def attach(self, places: Places, *, code: Path, tmp_mib: int) -> None:
-        await self._attaching.run(partial(self._attach, places, code, tmp_mib))
+    async def attach(self, places: Places, *, code: Path, tmp_mib: int, opt: Path | None = None) -> None:
+        trees = {places.task: code} if opt is None else {places.task: code, places.opt: opt}
+        await self._attaching.run(partial(self._attach, places, trees, tmp_mib))
 
     async def release(self, environment_id: str) -> None:
         await self._working.run(partial(self._release, self.places(environment_id)))
@@ -136,9 +138,10 @@ class MountSlots:
                 raise
         return places
 
-    def _attach(self, places: Places, code: Path, tmp_mib: int) -> None:
+    def _attach(self, places: Places, trees: Mapping[Path, Path], tmp_mib: int) -> None:
         with self._lock(places):
-            _attach_and_close(mount_calls.clone_tree(code, _READ_ONLY), places.task)
+            for place, tree in trees.items():
+                _attach_and_close(mount_calls.clone_tree(tree, _READ_ONLY), place)
             if not self._disk_problem:
                 _attach_and_close(self._disk_for(places, tmp_mib), places.tmp)
 
