@@ -8,13 +8,18 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
+from hearth.access_keys import AccessKey, AccessKeys
 from hearth.core.attachments import Cors, UrlConfig
 from hearth.core.errors import AccessDenied, InvalidParameterValue
 from hearth.core.function import FunctionName
+from hearth.core.identity import SessionIssuer, root
 from hearth.core.records import Configuration, Deployment, FunctionRecord, Package, VersionRecord
 from hearth.logs import FunctionLogs
 from hearth.registry import Registry
 from hearth.testing import InMemoryStore
+from hearth_gateway.auth.authentication import Authenticator, TrustingAuthenticator
+from hearth_gateway.auth.gate import Gate, Permit
+from hearth_gateway.core.authorization import Place
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.operations import ApiResponse, Route
 from hearth_gateway.server import GatewayServer, Services
@@ -22,6 +27,7 @@ from hearth_gateway.testing import FakeScheduler
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
 ENDPOINT = Endpoint(REGION, ACCOUNT, 9400, ("python3.13",))
+ADMIN = AccessKey("AKIAADMIN", "admin-secret")
 URL_ID = "abcdefghijklmnopqrstuvwxyz012345"
 
 
@@ -45,14 +51,20 @@ class RecordingApi:
         self.calls: list[tuple[Route, Mapping[str, list[str]], bytes]] = []
 
     async def handle(
-        self, route: Route, query: Mapping[str, list[str]], headers: Mapping[str, str], body: bytes
+        self, route: Route, query: Mapping[str, list[str]], headers: Mapping[str, str], body: bytes, *, permit: Permit
     ) -> ApiResponse:
+        permit({})
         self.calls.append((route, query, body))
         if body == b"refuse":
             raise InvalidParameterValue("refused")
         if body == b"break":
             raise ZeroDivisionError("secret detail")
         return ApiResponse(200, b'{"ok":true}', {"Content-Type": "application/json"})
+
+
+def access_keys() -> AccessKeys:
+    """The administrator's key, and a store for more."""
+    return AccessKeys(InMemoryStore(), ACCOUNT, ADMIN, SessionIssuer(bytes(32)))
 
 
 class OnePackage:
@@ -99,13 +111,30 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(directory: Path, grace_s: float = 10.0) -> AsyncIterator[Served]:
-    """A server with the functions `hello` (without a URL), `web` (with one) and `unready`."""
+async def serving(
+    directory: Path,
+    grace_s: float = 10.0,
+    *,
+    authenticator: Authenticator | None = None,
+    keys: AccessKeys | None = None,
+) -> AsyncIterator[Served]:
+    """A server with the functions `hello` (without a URL), `web` (with one) and `unready`. Everybody may do everything
+    unless an authenticator is given."""
     registry, scheduler, api = Registry(InMemoryStore()), FakeScheduler(), RecordingApi()
     package = OnePackage(directory / "package.zip")
     health: dict[str, object] = {"status": "ok"}
     async with FunctionLogs(directory / "logs", 2**20) as logs:
-        services = Services(registry, scheduler, api, package, logs, lambda: health)
+        services = Services(
+            registry,
+            scheduler,
+            api,
+            package,
+            logs,
+            lambda: health,
+            authenticator or TrustingAuthenticator(root(ACCOUNT), REGION),
+            Gate(registry, Place(REGION, ACCOUNT)),
+            keys or access_keys(),
+        )
         async with (
             GatewayServer(services, ENDPOINT, host="127.0.0.1", port=0, grace_s=grace_s) as server,
             aiohttp.ClientSession(auto_decompress=False) as client,
