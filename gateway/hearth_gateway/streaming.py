@@ -16,7 +16,6 @@ from multidict import CIMultiDict
 
 from hearth.core.errors import ServiceError
 from hearth.core.invocation import (
-    MAX_REQUEST_BYTES,
     FunctionFailed,
     Invocation,
     Outcome,
@@ -28,7 +27,6 @@ from hearth.core.log_lines import LOG_TAIL_BYTES
 from hearth.ports import Scheduler
 from hearth_gateway.core import event_stream, invoke_request
 from hearth_gateway.invoke import Invoker, outcome_error
-from hearth_gateway.request_body import read_body
 
 ENOUGH_BYTES = 256 * 1024
 """So many bytes of a response wait for its reader; then the function has to."""
@@ -144,9 +142,10 @@ class ResponseStreams:
         self._invoker = invoker
         self._scheduler = scheduler
 
-    async def respond(self, request: web.BaseRequest, label: str, query: str, *, identity: str) -> web.StreamResponse:
-        """Run a function and answer with its response as it comes. `label` and `query` are raw; raises HearthError."""
-        body = await read_body(request, MAX_REQUEST_BYTES, "InvokeWithResponseStream")
+    async def respond(
+        self, request: web.BaseRequest, label: str, query: str, *, body: bytes, identity: str
+    ) -> web.StreamResponse:
+        """Run a function and answer with its response as it comes. `query` is raw; raises HearthError."""
         invoke_request.check_streaming_type(request.headers.get("X-Amz-Invocation-Type", ""))
         invocation = self._invoker.prepare(label, query, request.headers, body=body, request_id=identity)
         if invocation is None:
