@@ -35,10 +35,10 @@ from hearth_cli.locations import DataDir
 
 ROLE = "arn:aws:iam::000000000000:role/test"
 PYTHON = "python3.13"
-NODE = "nodejs20.x"
+NODE = "nodejs22.x"
 PATIENCE_S = 60.0
 COMMAND_LIMIT_S = 200.0
-_BASE = {"STEM_CELLS": '{"python3.13": 3, "nodejs20.x": 1}', "MEMORY_BUDGET_MIB": "16000"}
+_BASE = {"STEM_CELLS": '{"python3.13": 3, "nodejs22.x": 1}', "MEMORY_BUDGET_MIB": "16000"}
 
 
 def eventually(condition: Callable[[], bool], what: str, limit_s: float = PATIENCE_S) -> None:

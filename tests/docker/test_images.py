@@ -16,12 +16,13 @@ from docker.models.containers import Container
 from tests.docker.environment import LABEL, Environment, MakeEnvironment
 from tests.unit.base_images.peer import PATIENCE_S, encode
 
-from hearth_cli import images
+from hearth_cli import images, recipes
 
 pytestmark = pytest.mark.docker
 
 PYTHON = "python3.13"
-NODE = "nodejs20.x"
+NODE = "nodejs22.x"
+PROVIDED = "provided"
 BOTH = pytest.mark.parametrize("runtime", [PYTHON, NODE])
 
 # The same function in each language: what it does is in the event.
@@ -98,7 +99,7 @@ def make(engine: docker.DockerClient, init: Path, tmp_path: Path) -> Iterator[Ma
     made: list[Environment] = []
 
     def environment(image: str) -> Environment:
-        made.append(Environment(engine, images.reference(image), init, tmp_path / str(len(made))))
+        made.append(Environment(engine, recipes.reference(image), init, tmp_path / str(len(made))))
         return made[-1]
 
     yield environment
@@ -375,7 +376,7 @@ def test_a_new_interpreter_starts_with_the_functions_environment(make: MakeEnvir
     assert (seen["WRAPPED"], seen["LD_LIBRARY_PATH"]) == ("yes", "/opt/lib")
     assert not [name for name in seen if name.startswith("HEARTH")]
     output = link.read_output()
-    assert output.startswith("starting /usr/bin/"), (output, seen)
+    assert output.startswith("starting /var/lang/bin/"), (output, seen)
 
 
 def test_a_library_in_a_layer_is_found_although_the_layer_came_late(make: MakeEnvironment) -> None:
@@ -444,26 +445,92 @@ def test_aws_own_client_works_on_the_socket_that_was_handed_over(
     environment = make(runtime)
     environment.write(FUNCTION[runtime])
     environment.start(*command, variables={"_HANDLER": "app.handler"})
+    path, answer = ask_by_http(environment, b'{"hello": "you"}')
+    assert path == "/2018-06-01/runtime/invocation/id-1/response"
+    assert json.loads(answer) == {"hello": "you"}
+
+
+def ask_by_http(environment: Environment, event: bytes) -> tuple[str, bytes]:
+    """Be the Runtime API for one event; what the runtime posts, and where. The container ends."""
     link = environment.init()
 
     class Handler(RuntimeApi):
         events: queue.Queue[bytes] = queue.Queue()
         answers: queue.Queue[tuple[str, bytes]] = queue.Queue()
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False) as server:
+    Handler.events.put(event)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False) as server:
         server.socket.close()
         server.socket = link.runtime_api.dup()
         server.socket.settimeout(PATIENCE_S)
-        thread = threading.Thread(target=server.handle_request, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
-        Handler.events.put(json.dumps({"hello": "you"}).encode())
-        path, answer = Handler.answers.get(timeout=PATIENCE_S)
-        assert path == "/2018-06-01/runtime/invocation/id-1/response"
-        assert json.loads(answer) == {"hello": "you"}
-        assert environment.container is not None
-        environment.container.kill("SIGKILL")
-        Handler.events.put(b"")  # lets the waiting `next` go
-        thread.join(PATIENCE_S)
+        try:
+            return Handler.answers.get(timeout=PATIENCE_S)
+        finally:
+            assert environment.container is not None
+            environment.container.kill("SIGKILL")
+            Handler.events.put(b"")  # lets a `next` that waits go
+            server.shutdown()
+            thread.join(PATIENCE_S)
+
+
+# A runtime as in AWS's tutorial on custom runtimes: in shell, with curl.
+SHELL_RUNTIME = """#!/bin/sh
+api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+headers=$(mktemp)
+event=$(curl -sS -D "$headers" "$api/next")
+id=$(grep -i '^lambda-runtime-aws-request-id:' "$headers" | tr -d '\\r' | cut -d ' ' -f 2)
+curl -sS -d "{\\"by\\": \\"$0 $_HANDLER\\", \\"event\\": $event}" "$api/$id/response"
+sleep 1000
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "variables", "program"),
+    [
+        ("task/bootstrap", {"_HANDLER": "x"}, "/var/task/bootstrap x"),
+        ("opt/bootstrap", {"_HANDLER": "x"}, "/opt/bootstrap x"),
+        ("task/main", {"_HANDLER": "main", "AWS_EXECUTION_ENV": "AWS_Lambda_go1.x"}, "/var/task/main main"),
+    ],
+)
+def test_a_program_that_brings_its_own_runtime_is_found_and_asks_the_runtime_api(
+    make: MakeEnvironment, place: str, variables: Mapping[str, str], program: str
+) -> None:
+    environment = make(PROVIDED)
+    folder, name = place.split("/")
+    path = {"task": environment.task, "opt": environment.opt}[folder] / name
+    path.write_text(SHELL_RUNTIME)
+    path.chmod(0o755)
+    environment.start("/var/runtime/bootstrap", variables=variables)
+    answered, answer = ask_by_http(environment, b'{"n": 1}')
+    assert answered == "/2018-06-01/runtime/invocation/id-1/response"
+    assert json.loads(answer) == {"by": program, "event": {"n": 1}}
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        (None, "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"),
+        (0o644, "fork/exec /var/task/bootstrap: permission denied"),
+    ],
+)
+def test_a_program_that_is_missing_or_cannot_be_run_is_the_functions_error(
+    make: MakeEnvironment, mode: int | None, message: str
+) -> None:
+    environment = make(PROVIDED)
+    if mode is not None:
+        (environment.task / "bootstrap").write_text(SHELL_RUNTIME)
+        (environment.task / "bootstrap").chmod(mode)
+    environment.start("/var/runtime/bootstrap")
+    path, error = ask_by_http(environment, b"")
+    assert path == "/2018-06-01/runtime/init/error"
+    assert json.loads(error) == {"errorType": "Runtime.InvalidEntrypoint", "errorMessage": message}
+
+
+def test_images_say_how_they_are_driven(engine: docker.DockerClient) -> None:
+    driven = {name: image.is_stem for name, image in images.installed(engine).items()}
+    assert {PYTHON: True, NODE: True, PROVIDED: False}.items() <= driven.items()
 
 
 def wait_until_ready(redis: Container) -> None:
@@ -473,7 +540,7 @@ def wait_until_ready(redis: Container) -> None:
 
 def test_redis_keeps_what_it_was_told_and_runs_without_privileges(engine: docker.DockerClient, tmp_path: Path) -> None:
     redis = engine.containers.run(
-        images.reference(images.REDIS),
+        recipes.reference(recipes.REDIS),
         ["--appendfsync", "always"],
         detach=True,
         labels={LABEL: "images"},
@@ -513,7 +580,7 @@ def test_the_init_is_copied_out_once_and_can_be_executed_by_anybody(
 
 def test_the_images_trust_what_the_host_trusts(engine: docker.DockerClient) -> None:
     output = engine.containers.run(
-        images.reference("debian-base"),
+        recipes.reference("debian-base"),
         ["trust-host", "/usr/local/share/hearth/host-ca.crt"],
         remove=True,
         labels={LABEL: "images"},

@@ -10,6 +10,8 @@ from tests.unit.base_images.peer import Client
 pytestmark = pytest.mark.docker
 __all__ = ["engine", "init", "make"]  # fixtures
 
+NODE_PATH = "/opt/nodejs/node22/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task"
+
 
 def start(
     make: MakeEnvironment, files: dict[str, str], handler: str = "app.handler", **variables: str
@@ -94,6 +96,78 @@ def test_a_module_in_a_layer_is_found(make: MakeEnvironment) -> None:
     environment.write({"app.js": "exports.handler = async () => require('greeting');"})
     client.become("app.handler", ENVIRONMENT)
     assert client.invoke({}) == "from the layer"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "app.mjs": """
+import { S3Client } from "@aws-sdk/client-s3";
+import { DynamoDBDocumentClient } from "@aws-sdk/lib-dynamodb";
+export const handler = async () => [typeof S3Client, typeof DynamoDBDocumentClient];
+"""
+        },
+        {
+            "app.js": """
+const { S3Client } = require("@aws-sdk/client-s3");
+const { DynamoDBDocumentClient } = require("@aws-sdk/lib-dynamodb");
+exports.handler = async () => [typeof S3Client, typeof DynamoDBDocumentClient];
+"""
+        },
+    ],
+    ids=["import", "require"],
+)
+def test_the_aws_sdk_is_there_for_either_kind_of_module(make: MakeEnvironment, files: dict[str, str]) -> None:
+    _, client = start(make, files)
+    assert client.invoke({}) == ["function", "function"]
+
+
+def test_every_client_of_the_sdk_that_is_promised_can_be_loaded(make: MakeEnvironment) -> None:
+    promised = [
+        *(f"client-{name}" for name in ("lambda", "s3", "dynamodb", "sqs", "sns", "ssm", "secrets-manager", "sts")),
+        *("client-eventbridge", "lib-dynamodb", "lib-storage", "credential-providers", "s3-request-presigner"),
+    ]
+    code = "exports.handler = async (names) => names.filter((n) => typeof require('@aws-sdk/' + n) !== 'object');"
+    _, client = start(make, {"app.js": code})
+    assert client.invoke(promised) == []
+
+
+SDK = "@aws-sdk/client-s3"
+ASK = {
+    "import": ("app.mjs", f"import {{ name }} from '{SDK}'; export const handler = async () => name;"),
+    "require": ("app.js", f"exports.handler = async () => require('{SDK}').name;"),
+}
+
+
+@pytest.mark.parametrize("way", ASK)
+def test_the_own_copy_of_a_module_comes_before_those_of_layers_and_these_before_the_runtimes(
+    make: MakeEnvironment, way: str
+) -> None:
+    file, code = ASK[way]
+    places = ["task/node_modules", "opt/nodejs/node22/node_modules", "opt/nodejs/node_modules"]
+    for there in range(len(places)):
+        environment = stem(make, NODE)
+        client = environment.client()
+        environment.write({file: code})
+        for place in places[there:]:
+            folder, _, rest = place.partition("/")
+            module = {"task": environment.task, "opt": environment.opt}[folder] / rest / SDK
+            module.mkdir(parents=True)
+            (module / "index.js").write_text(f"exports.name = '{place}';")
+        client.become("app.handler", {**ENVIRONMENT, "NODE_PATH": NODE_PATH})
+        assert client.invoke({}) == places[there]
+
+
+def test_callbacks_ended_with_node_24_whatever_interpreter_stands_in(make: MakeEnvironment) -> None:
+    environment = stem(make, NODE)
+    client = environment.client()
+    environment.write({"app.js": "exports.handler = (event, context, callback) => callback(null, 1);"})
+    assert client.hello() == "stem"
+    client.specialise("app.handler", {**ENVIRONMENT, "AWS_EXECUTION_ENV": "AWS_Lambda_nodejs24.x"})
+    frame = client.peer.expect(b"F")
+    assert frame.meta == ("Runtime.CallbackHandlerDeprecated",)
+    assert "removed support for callback-based function handlers" in str(frame.json()["errorMessage"])
 
 
 def test_the_context_says_what_lambda_says(make: MakeEnvironment) -> None:
