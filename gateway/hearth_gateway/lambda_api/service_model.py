@@ -26,9 +26,11 @@ OWN_ARN_SHAPES = frozenset({"Arn", "DestinationArn"})
 
 
 @functools.cache
-def load_inputs(operations: tuple[str, ...]) -> Mapping[str, Structure]:
+def load_inputs(
+    operations: tuple[str, ...], service: str = "lambda", version: str = API_VERSION
+) -> Mapping[str, Structure]:
     """The input shape of each of these operations. Shapes never change, so they are read once per process."""
-    model: Mapping[str, Any] = botocore.loaders.Loader().load_service_model("lambda", "service-2", API_VERSION)
+    model: Mapping[str, Any] = botocore.loaders.Loader().load_service_model(service, "service-2", version)
     reader = _Reader(model["shapes"])
     return {name: reader.structure(model["operations"][name].get("input", {}).get("shape")) for name in operations}
 

@@ -1,0 +1,50 @@
+"""The AWS JSON 1.1 protocol: the operation in a header, JSON both ways. CloudWatch Logs speaks it.
+
+Source: AWS JSON 1.1 protocol, Smithy 2.0.
+"""
+
+from collections.abc import Mapping
+
+import orjson
+
+from hearth.core.errors import HearthError, InvalidRequestContent, ValidationError
+from hearth.core.identity import Principal
+from hearth_gateway.core.operations import ApiResponse
+from hearth_gateway.core.validation import check
+from hearth_gateway.lambda_api.requests import Request, read_request
+from hearth_gateway.lambda_api.service_model import load_inputs
+from hearth_gateway.neighbours.calls import Authorize, Call, CallerError, Handler, NeighbourRequest, conditions_of
+
+_JSON = {"Content-Type": "application/x-amz-json-1.1"}
+
+
+class JsonService:
+    """A service of the JSON protocol: the operations that are here, by name."""
+
+    def __init__(self, service: str, version: str, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = dict(handlers)
+        self._inputs = load_inputs(tuple(sorted(handlers)), service, version)
+
+    async def handle(self, request: NeighbourRequest, principal: Principal, authorize: Authorize) -> ApiResponse:
+        """Read, check, run, answer. Raises HearthError."""
+        operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        handler = self._handlers.get(operation)
+        if handler is None:
+            raise CallerError("UnknownOperationException", f"{operation} is not available on this platform.")
+        shape = self._inputs[operation]
+        try:
+            members = read_request(shape, Request({}, {}, {}, request.body))
+            check(shape, members)
+        except InvalidRequestContent as error:
+            raise CallerError("SerializationException", error.message) from error
+        except ValidationError as error:
+            raise CallerError("InvalidParameterException", error.message) from error
+        answer = await handler(Call(members, principal, authorize, conditions_of(request)))
+        return ApiResponse(200, orjson.dumps(answer) if answer else b"", _JSON)
+
+    def refusal(self, error: HearthError, request_id: str) -> ApiResponse:
+        """An error in the service's own form."""
+        body = {"__type": error.code, "message": error.message}
+        # Denials and bad signatures are 400 in this protocol's services, unlike in the REST ones.
+        status = error.status if error.status >= 500 else 400  # noqa: PLR2004 - HTTP's server errors
+        return ApiResponse(status, orjson.dumps(body), {**_JSON, "x-amzn-ErrorType": error.code})
