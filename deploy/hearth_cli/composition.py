@@ -40,6 +40,7 @@ from hearth_cli.locations import DataDir, data_dir, key_pair, session_key
 from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.auth.authentication import Authenticator, SignatureAuthenticator, TrustingAuthenticator
 from hearth_gateway.auth.gate import Gate
+from hearth_gateway.auth.url_guard import UrlGuard
 from hearth_gateway.core.authorization import Place as ResourcePlace
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.capacity_providers import CapacityProviders
@@ -121,6 +122,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await providers.load()
         providers.register(plane.api)
         keys = await _access_keys(settings, place, client)
+        authenticator = _authenticator(settings, keys)
+        gate = Gate(registry, ResourcePlace(settings.region, settings.account))
         services = Services(
             registry=registry,
             scheduler=engine,
@@ -128,9 +131,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             packages=packages,
             logs=logs,
             health=partial(_health, settings, engine, registry, host=host, durability=lambda: functions.durability),
-            authenticator=_authenticator(settings, keys),
-            gate=Gate(registry, ResourcePlace(settings.region, settings.account)),
+            authenticator=authenticator,
+            gate=gate,
             keys=keys,
+            url_guard=UrlGuard(authenticator, gate, wants_statement=settings.url_policy == "required"),
         )
         await stack.enter_async_context(_server(settings, services, endpoint))
         log.info("serving", host=settings.host, port=settings.port)
@@ -209,10 +213,8 @@ def _engine(
         processors=os.cpu_count() or 1,
     )
     choices = host.catalogue.choices()
-    interpreters = {identifier: choice.interpreter for identifier, choice in choices.items()}
-    fleet = Fleet(
-        policy, _stem_cells(settings, choices), lambda: uuid.uuid4().hex, lambda name: interpreters.get(name, name)
-    )
+    stem_of = {identifier: choice.interpreter for identifier, choice in choices.items() if choice.image.is_stem}
+    fleet = Fleet(policy, _stem_cells(settings, choices), lambda: uuid.uuid4().hex, stem_of.get)
     stems = {choice.interpreter: choice.image.reference for choice in choices.values()}
     around = Surroundings(settings.region, epoch=run, images=stems)
     environments = Environments(containers, host.slots.slots, host.limits.limits, reporter=reporter, around=around)

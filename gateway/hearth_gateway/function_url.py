@@ -24,6 +24,7 @@ from hearth.core.invocation import (
 from hearth.core.records import FunctionRecord
 from hearth.ports import Scheduler
 from hearth.registry import Registry
+from hearth_gateway.auth.url_guard import FORBIDDEN, UrlGuard
 from hearth_gateway.core import cors, http_prelude
 from hearth_gateway.core.error_rendering import render
 from hearth_gateway.core.http_event import Arrival, HttpRequest, http_event
@@ -39,11 +40,6 @@ from hearth_gateway.core.invoke_request import server_timing
 from hearth_gateway.core.tracing import TRACE_BYTES, trace_header
 from hearth_gateway.invoke import outcome_error
 from hearth_gateway.random_bytes import RandomBytes
-
-_FORBIDDEN = (
-    "Forbidden. For troubleshooting Function URL authorization issues, see: "
-    "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
-)
 
 
 class UrlTarget(NamedTuple):
@@ -61,7 +57,8 @@ class UrlTarget(NamedTuple):
 class FunctionUrls:
     """Answers requests to function URLs."""
 
-    def __init__(self, registry: Registry, scheduler: Scheduler, port: int) -> None:
+    def __init__(self, registry: Registry, scheduler: Scheduler, port: int, guard: UrlGuard) -> None:
+        self._guard = guard
         self._registry = registry
         self._scheduler = scheduler
         self._port = port
@@ -72,7 +69,7 @@ class FunctionUrls:
         function exists."""
         found = self._registry.find_by_url(url_id)
         if found is None:
-            raise AccessDenied(_FORBIDDEN)
+            raise AccessDenied(FORBIDDEN)
         record, qualifier = found
         return UrlTarget(record, qualifier, record.urls[qualifier])
 
@@ -93,18 +90,22 @@ class FunctionUrls:
         if url.cors is not None and cors.is_preflight(request):
             return cors.preflight(url.cors, request)
         try:
-            invocation = self.invocation(target, request, request_id)
+            invocation = await self.invocation(target, request, request_id)
             response = as_response(invocation, await self._scheduler.invoke(invocation))
         except HearthError as error:
             response = error_response(error)
         return response if url.cors is None else cors.with_cors(url.cors, request, response)
 
-    def invocation(self, target: UrlTarget, request: HttpRequest, request_id: str) -> Invocation:
-        """The invocation that a request to a URL is. Raises HearthError."""
+    async def invocation(self, target: UrlTarget, request: HttpRequest, request_id: str) -> Invocation:
+        """The invocation that a request to a URL is, if it is let through. Raises HearthError."""
         arrived_at, now_s = time.monotonic(), time.time()
+        auth_type = target.url.auth_type
+        request, principal = await self._guard.admit(
+            request, target.record, qualifier=target.qualifier, arn=target.arn, auth_type=auth_type
+        )
         random = self._random.take(TRACE_BYTES)
         trace_id = trace_header(request.header("x-amzn-trace-id"), random, int(now_s))
-        arrival = Arrival(target.url.url_id, request_id, trace_id, int(now_s * 1000), self._port)
+        arrival = Arrival(target.url.url_id, request_id, trace_id, int(now_s * 1000), self._port, principal)
         payload = orjson.dumps(http_event(request, arrival))
         if len(payload) > MAX_REQUEST_BYTES:
             raise RequestTooLarge(
@@ -122,7 +123,7 @@ class FunctionUrls:
     def _version(self, target: UrlTarget) -> FunctionVersion:
         version = target.record.find(target.qualifier, self._random.chance())
         if version is None:
-            raise AccessDenied(_FORBIDDEN)
+            raise AccessDenied(FORBIDDEN)
         return target.record.version(version.version)
 
 

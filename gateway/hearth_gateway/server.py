@@ -28,6 +28,7 @@ from hearth.ports import LogReader, Scheduler
 from hearth.registry import Registry
 from hearth_gateway.auth.authentication import Authenticator, Ticket, verify, verify_aside
 from hearth_gateway.auth.gate import Gate, Permit
+from hearth_gateway.auth.url_guard import UrlGuard
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.error_rendering import render
 from hearth_gateway.core.http_event import HttpRequest
@@ -92,6 +93,7 @@ class Services:
     authenticator: Authenticator
     gate: Gate
     keys: AccessKeys
+    url_guard: UrlGuard
 
 
 class GatewayServer:
@@ -105,7 +107,7 @@ class GatewayServer:
         self._port = port
         self._grace_s = grace_s
         self._invoker = Invoker(services.registry, services.scheduler, endpoint)
-        self._urls = FunctionUrls(services.registry, services.scheduler, endpoint.port)
+        self._urls = FunctionUrls(services.registry, services.scheduler, endpoint.port, services.url_guard)
         self._streams = ResponseStreams(self._invoker, services.scheduler)
         self._streamed_urls = StreamedUrls(self._urls, services.scheduler)
         self._uploads = asyncio.Semaphore(PARALLEL_UPLOADS)
@@ -220,7 +222,13 @@ class GatewayServer:
             raise NotPlain
         query = head.target.partition("?")[2]
         request = HttpRequest(
-            method=head.method, path=path, query=query, headers=head.pairs(), body=body, source_ip=peer
+            method=head.method,
+            path=path,
+            query=query,
+            headers=head.pairs(),
+            body=body,
+            source_ip=peer,
+            sent_path=head.path,
         )
 
         async def respond() -> None:
@@ -268,6 +276,11 @@ class GatewayServer:
         if path == HEALTH or path.startswith(CODE_PREFIX):
             return self._open_page(request, path, parse_qs(query), identity=identity)
         ticket = self._authenticator.examine(_signed(request), request.remote or "").of_lambda()
+        return await self._for_someone(request, ticket, identity)
+
+    async def _for_someone(self, request: web.BaseRequest, ticket: Ticket, identity: str) -> web.StreamResponse:
+        """What needs a signature. The ticket is still to be verified, with the body."""
+        path, query = ticket.request.path, ticket.request.query
         if path.startswith(_INVOKE_PREFIX) and request.method == "POST":
             label = path[len(_INVOKE_PREFIX) :].removesuffix("/")
             if label.endswith(_INVOKE_SUFFIX):
@@ -277,6 +290,8 @@ class GatewayServer:
         found = route(request.method, path, query)
         if found is None:
             raise UnknownOperation(f"{request.method} {path} is no operation of this service.")
+        if found.operation == "InvokeWithResponseStream":
+            return await self._stream(request, ticket, found, identity=identity)
         return _answer(await self._operate(request, ticket, found), identity)
 
     async def _invoke(
@@ -287,6 +302,14 @@ class GatewayServer:
         self._gate.permit_invocation(ticket.caller, label, query)
         answer = await self._invoker.invoke(label, query, request.headers, body=body, request_id=identity)
         return _answer(answer, identity)
+
+    async def _stream(
+        self, request: web.BaseRequest, ticket: Ticket, found: Route, *, identity: str
+    ) -> web.StreamResponse:
+        body = await verify_aside(ticket, await read_body(request, MAX_REQUEST_BYTES, found.operation))
+        label, query = found.labels["FunctionName"], ticket.request.query
+        self._gate.permit_invocation(ticket.caller, label, query)
+        return await self._streams.respond(request, label, query, body=body, identity=identity)
 
     async def _url(
         self, request: web.BaseRequest, target: UrlTarget, path: str, *, identity: str
@@ -300,6 +323,7 @@ class GatewayServer:
             body=body,
             source_ip=request.remote or "",
             protocol=f"HTTP/{request.version.major}.{request.version.minor}",
+            sent_path=_origin_form(request.raw_path).partition("?")[0],
         )
         if target.url.invoke_mode == RESPONSE_STREAM:
             return await self._streamed_urls.respond(request, target, arrived, identity=identity)

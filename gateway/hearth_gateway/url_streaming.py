@@ -41,7 +41,7 @@ class StreamedUrls:
         if settings is not None and cors.is_preflight(request):
             return _whole(cors.preflight(settings, request), identity)
         try:
-            invocation = self._urls.invocation(target, request, identity)
+            invocation = await self._urls.invocation(target, request, identity)
         except HearthError as error:
             return _whole(_allowed(target, request, error_response(error)), identity)
         running = RunningResponse(self._scheduler, invocation)

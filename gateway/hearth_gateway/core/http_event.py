@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
+from hearth.core.identity import Principal
+
 HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -38,7 +40,10 @@ _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request as it came by wire. `path` and `query` are raw; bytes that are not UTF-8 are lone surrogates."""
+    """A request as it came by wire. `path` and `query` are raw; bytes that are not UTF-8 are lone surrogates.
+
+    `sent_path` is the path that was sent where it is not the one that the function sees.
+    """
 
     method: str
     path: str
@@ -47,6 +52,7 @@ class HttpRequest:
     body: bytes
     source_ip: str
     protocol: str = "HTTP/1.1"
+    sent_path: str | None = None
 
     def header(self, name: str) -> str:
         """The first value of a header by its lower-case name, or nothing."""
@@ -61,13 +67,14 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What the platform adds to a request. `at_ms`: epoch; `port`: where we listen."""
+    """What the platform adds to a request. `at_ms`: epoch; `port`: where we listen; `principal`: who signed it."""
 
     url_id: str
     request_id: str
     trace_id: str
     at_ms: int
     port: int
+    principal: Principal | None = None
 
 
 def http_event(request: HttpRequest, arrival: Arrival) -> dict[str, Any]:
@@ -150,9 +157,11 @@ def _body(request: HttpRequest) -> tuple[str, bool]:
 
 
 def _context(request: HttpRequest, arrival: Arrival) -> Mapping[str, Any]:
+    principal = arrival.principal
     return {
-        "accountId": "anonymous",
+        "accountId": "anonymous" if principal is None else principal.account,
         "apiId": arrival.url_id,
+        **({} if principal is None else {"authorizer": {"iam": _identity(principal)}}),
         "domainName": _header_text(request.host),
         "domainPrefix": arrival.url_id,
         "http": {
@@ -167,6 +176,19 @@ def _context(request: HttpRequest, arrival: Arrival) -> Mapping[str, Any]:
         "stage": "$default",
         "time": _log_time(arrival.at_ms // 1000),
         "timeEpoch": arrival.at_ms,
+    }
+
+
+def _identity(principal: Principal) -> Mapping[str, Any]:
+    """Who signed the request."""
+    return {
+        "accessKey": principal.access_key_id,
+        "accountId": principal.account,
+        "callerId": principal.user_id,
+        "cognitoIdentity": None,
+        "principalOrgId": None,
+        "userArn": principal.arn,
+        "userId": principal.user_id,
     }
 
 

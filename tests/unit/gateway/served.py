@@ -19,6 +19,7 @@ from hearth.registry import Registry
 from hearth.testing import InMemoryStore
 from hearth_gateway.auth.authentication import Authenticator, TrustingAuthenticator
 from hearth_gateway.auth.gate import Gate, Permit
+from hearth_gateway.auth.url_guard import UrlGuard
 from hearth_gateway.core.authorization import Place
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.operations import ApiResponse, Route
@@ -117,6 +118,7 @@ async def serving(
     *,
     authenticator: Authenticator | None = None,
     keys: AccessKeys | None = None,
+    wants_statement: bool = False,
 ) -> AsyncIterator[Served]:
     """A server with the functions `hello` (without a URL), `web` (with one) and `unready`. Everybody may do everything
     unless an authenticator is given."""
@@ -124,6 +126,10 @@ async def serving(
     package = OnePackage(directory / "package.zip")
     health: dict[str, object] = {"status": "ok"}
     async with FunctionLogs(directory / "logs", 2**20) as logs:
+        authenticator, gate = (
+            authenticator or TrustingAuthenticator(root(ACCOUNT), REGION),
+            Gate(registry, Place(REGION, ACCOUNT)),
+        )
         services = Services(
             registry,
             scheduler,
@@ -131,9 +137,10 @@ async def serving(
             package,
             logs,
             lambda: health,
-            authenticator or TrustingAuthenticator(root(ACCOUNT), REGION),
-            Gate(registry, Place(REGION, ACCOUNT)),
+            authenticator,
+            gate,
             keys or access_keys(),
+            UrlGuard(authenticator, gate, wants_statement=wants_statement),
         )
         async with (
             GatewayServer(services, ENDPOINT, host="127.0.0.1", port=0, grace_s=grace_s) as server,
