@@ -14,6 +14,7 @@ const VERSION = "1";
 const RETRY_FIRST_MS = 20;
 const RETRY_MAX_MS = 500;
 const LAST_WORDS_MS = 5000;
+const NOTHING = Buffer.alloc(0);
 
 class Connection {
     #path;
@@ -22,6 +23,9 @@ class Connection {
     #decoder = new Decoder();
     // What is asked and not yet answered: {message, state, resolve}. One at a time.
     #asked = null;
+    // What `tell` has given to the socket, until the kernel has taken all of it.
+    #told = NOTHING;
+    #isHeld = false;
     #retryMs = RETRY_FIRST_MS;
     #giveUpAt = Infinity;
 
@@ -57,8 +61,38 @@ class Connection {
         });
     }
 
+    /**
+     * Send what nothing answers, and call `done` once the kernel has taken it. One at a time. If nobody is there, nobody
+     * is told, and whoever is there next would not know what it is about.
+     */
+    tell(message, done) {
+        if (this.#socket === null) {
+            process.nextTick(done);
+            return;
+        }
+        this.#told = message;
+        this.#socket.write(message, () => {
+            this.#told = NOTHING;
+            done();
+        });
+    }
+
+    /** Keep the process alive, as an open request would, until `release`. */
+    hold() {
+        this.#isHeld = true;
+        this.#socket?.ref();
+    }
+
+    release() {
+        this.#isHeld = false;
+        if (this.#asked === null) this.#socket?.unref();
+    }
+
     /** Send last words synchronously: the process is about to exit. If nobody is there, nobody is told. */
-    tellNow(message) {
+    tellNow(words) {
+        // The kernel may have taken half a frame: its other half goes first.
+        const unsent = this.#socket?._handle?.writeQueueSize ?? 0;
+        const message = Buffer.concat([this.#told.subarray(this.#told.length - unsent), words]);
         const giveUpAt = Date.now() + LAST_WORDS_MS;
         const clock = new Int32Array(new SharedArrayBuffer(4));
         for (let sent = 0; sent < message.length && this.fd >= 0 && Date.now() < giveUpAt; ) {
@@ -104,7 +138,7 @@ class Connection {
         if (frame === undefined || this.#asked === null) return;
         const { resolve } = this.#asked;
         this.#asked = null;
-        this.#socket.unref();
+        if (!this.#isHeld) this.#socket.unref();
         resolve(frame);
     }
 

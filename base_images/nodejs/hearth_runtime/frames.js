@@ -11,6 +11,9 @@ const Kind = Object.freeze({
     RESPONSE: "R",
     ERROR: "E",
     INIT_FAILED: "F",
+    BEGIN: "P",
+    PIECE: "D",
+    END: "Z",
 });
 
 /** One frame. A NUL inside a field would shift the others, so it is taken out. */

@@ -8,6 +8,7 @@ const { Kind } = require("./frames.js");
 const modules = require("./modules.js");
 const plain = require("./plain.js");
 const { refuseCallbacks } = require("./signature.js");
+const streaming = require("./streaming.js");
 const { SocketTransport } = require("./transport.js");
 
 const RUNTIME_DIR = path.dirname(__dirname);
@@ -112,6 +113,7 @@ function native() {
 function serve(ric, handler, connection) {
     const transport = new SocketTransport(connection);
     ric.NativeModuleLoader.load = () => transport;
+    streaming.install(ric, connection);
     ric.RAPIDClient.prototype.postInitError = (error, callback) => {
         transport.initError(ric.Errors.toRapidResponse(error));
         callback();

@@ -5,7 +5,7 @@ from shutil import which
 
 import pytest
 from tests.unit.base_images.conftest import Cell, Spawn
-from tests.unit.base_images.peer import encode
+from tests.unit.base_images.peer import Frame, encode
 
 NODE = which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="Node.js is not installed here; tests/docker covers it")
@@ -85,6 +85,89 @@ def test_a_failed_init_is_told_before_the_exit(cell: Cell) -> None:
     assert frame.meta == ("Runtime.ImportModuleError",)
     assert frame.json()["errorType"] == "Runtime.ImportModuleError"
     assert cell.status() == 129
+
+
+def streamed(cell: Cell, name: str, request_id: str = "id/1") -> tuple[list[Frame], bytes]:
+    """All frames of a streamed response but its pieces, and these put together."""
+    cell.client.event({"stream": name}, request_id)
+    frames, body = [], bytearray()
+    while (frame := cell.client.peer.receive()).kind not in (b"Z", b"E"):
+        assert frame.kind == b"P" or len(frame.body) <= 65_536
+        body += frame.body
+        assert frame.meta[0] == request_id
+        frames += [] if frame.kind == b"D" else [frame]
+    return [*frames, frame], bytes(body)
+
+
+def test_a_stream_arrives_in_the_pieces_it_was_written_in(cell: Cell) -> None:
+    cell.client.become("echo", {})
+    cell.client.event({"stream": "pieces"})
+    peer = cell.client.peer
+    assert peer.receive() == Frame(b"P", ("id-1", "application/octet-stream"), b"")
+    assert [peer.receive() for _ in range(3)] == [Frame(b"D", ("id-1",), each) for each in (b"one", b"two", b"three")]
+    assert peer.receive() == Frame(b"Z", ("id-1",), b"")
+    peer.expect(b"N")
+    assert cell.client.invoke("next", "id-2") == "next"
+
+
+def test_a_large_piece_is_cut(cell: Cell) -> None:
+    cell.client.become("echo", {})
+    frames, body = streamed(cell, "large")
+    assert [frame.kind for frame in frames] == [b"P", b"Z"]
+    assert body == b"x" * 10_000_000
+    cell.client.peer.expect(b"N")
+
+
+def test_a_stream_that_fails_half_way_ends_with_the_error(cell: Cell) -> None:
+    cell.client.become("echo", {})
+    (_, end), body = streamed(cell, "fails")
+    assert (body, end.meta, end.json()) == (b"half", ("id/1", "Own"), {"errorType": "Own", "errorMessage": "ü"})
+    cell.client.peer.expect(b"N")
+
+
+def test_a_stream_that_is_destroyed_is_told_to_be_half(cell: Cell) -> None:
+    cell.client.become("echo", {})
+    (_, end), body = streamed(cell, "destroyed")
+    assert (body, end.meta) == (b"half", ("id/1", "Runtime.TruncatedResponse"))
+    assert end.json()["errorType"] == "Runtime.TruncatedResponse"
+    cell.client.peer.expect(b"N")
+
+
+def test_a_process_that_ends_in_the_middle_of_a_frame_ends_the_frame_first(cell: Cell) -> None:
+    cell.client.become("echo", {})
+    (_, last), body = streamed(cell, "dies")
+    assert (last.kind, last.json()["errorMessage"]) == (b"E", "dead")
+    assert 0 < len(body) < 16_000_000
+    assert cell.status() == 129
+
+
+def test_a_stream_whose_scheduler_has_gone_is_written_to_its_end(cell: Cell) -> None:
+    cell.client.become("echo", {})
+    cell.client.event({"stream": "patient"})
+    cell.client.peer.expect(b"P")
+    cell.listener.close()
+    cell.client.peer.close()
+    cell.listener.open()
+    cell.client.reconnect()
+    assert cell.client.hello() == "ready"
+    cell.client.peer.expect(b"N")
+    assert cell.client.invoke("next", "id-2") == "next"
+
+
+def test_a_reader_that_waits_makes_the_writer_wait(cell: Cell) -> None:
+    cell.client.become("echo", {})
+    _, body = streamed(cell, "patient")
+    assert len(body) == 10_000_000
+    cell.client.peer.expect(b"N")
+
+
+def test_an_open_stream_keeps_the_process_alive_and_nothing_else_of_ours_does(cell: Cell) -> None:
+    cell.client.become("echo", {})
+    assert "PipeWrap" not in str(cell.client.invoke("alive"))
+    _, body = streamed(cell, "alive")
+    assert b"PipeWrap" in body
+    cell.client.peer.expect(b"N")
+    assert "PipeWrap" not in str(cell.client.invoke("alive", "id-3"))
 
 
 def test_the_idle_connection_does_not_keep_the_event_loop_busy(cell: Cell) -> None:
