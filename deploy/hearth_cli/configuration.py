@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
 from hearth.config import Settings
@@ -88,6 +88,8 @@ def masked(value: Any) -> Any:
     match value:
         case str():
             return _PASSWORD_IN_URL.sub(rf"\1:{_MASK}", value)
+        case SecretStr():
+            return _MASK
         case dict():
             return {key: masked(each) for key, each in value.items()}
         case Path():

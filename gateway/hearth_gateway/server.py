@@ -48,11 +48,11 @@ from hearth_gateway.url_streaming import RESPONSE_STREAM, StreamedUrls
 
 GRACE_S = 10.0
 MAX_UPLOAD_BYTES = 70_167_211
-"""Body of CreateFunction and UpdateFunctionCode, as the service enforces it."""
+"""Body of the requests that bring a package, as the service enforces it."""
 PARALLEL_UPLOADS = 4
 """Uploads in memory at once; further ones wait for their turn with their bodies unread."""
 
-_UPLOADS = frozenset({"CreateFunction", "UpdateFunctionCode"})
+_UPLOADS = frozenset({"CreateFunction", "PublishLayerVersion", "UpdateFunctionCode"})
 _INVOKE_PREFIX = "/2015-03-31/functions/"
 _INVOKE_SUFFIX = "/invocations"
 _URL_PREFIX = "/fn/"

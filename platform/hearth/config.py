@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -54,6 +54,16 @@ class Settings(BaseSettings):
     connections: dict[str, str] = Field(
         default_factory=dict, description="named Redis connections for event sources: name -> URL"
     )
+
+    aws_endpoints: dict[str, str] = Field(
+        default_factory=dict,
+        description="AWS services of your own: service -> URL, as in s3 -> http://127.0.0.1:9000; code in S3 comes "
+        "from there, and functions find them as AWS_ENDPOINT_URL_<SERVICE>",
+    )
+    s3_access_key_id: str | None = Field(
+        default=None, description="key for reading code from S3; unset: AWS's own variables and files"
+    )
+    s3_secret_access_key: SecretStr | None = Field(default=None, description="the secret of that key")
 
     account_concurrency: int = Field(default=1000, ge=1, description="invocations in flight, all functions together")
     unreserved_minimum: int = Field(default=100, ge=0, description="concurrency that reservations must leave free")

@@ -86,8 +86,9 @@ class CodePackages:
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
-        """A name for a zip that arrives piece by piece; what is not added by the end is deleted."""
+        """An empty file for a zip that arrives piece by piece; what is not added by the end is deleted."""
         path = self._root / f".incoming-{secrets.token_hex(8)}"
+        path.touch(mode=0o600)
         try:
             yield path
         finally:

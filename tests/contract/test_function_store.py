@@ -7,9 +7,11 @@ import redis.asyncio
 
 from hearth.adapters.redis_store import (
     FUNCTIONS_KEY,
+    LAYERS_KEY,
     MAPPINGS_KEY,
     ROLES_KEY,
     RedisFunctionStore,
+    RedisLayerStore,
     RedisMappingStore,
     RedisRoleStore,
     connect,
@@ -24,7 +26,7 @@ Store = FunctionStore | MappingStore
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator["redis.asyncio.Redis"]:
     client = connect(redis_url)
-    await client.delete(FUNCTIONS_KEY, MAPPINGS_KEY, ROLES_KEY)
+    await client.delete(FUNCTIONS_KEY, LAYERS_KEY, MAPPINGS_KEY, ROLES_KEY)
     yield client
     await client.aclose()
 
@@ -35,6 +37,7 @@ async def client(redis_url: str) -> AsyncIterator["redis.asyncio.Redis"]:
         pytest.param(RedisFunctionStore, marks=pytest.mark.redis),
         pytest.param(RedisMappingStore, marks=pytest.mark.redis),
         pytest.param(RedisRoleStore, marks=pytest.mark.redis),
+        pytest.param(RedisLayerStore, marks=pytest.mark.redis),
     ]
 )
 def store(request: pytest.FixtureRequest) -> Store:

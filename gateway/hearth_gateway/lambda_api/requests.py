@@ -69,7 +69,7 @@ def _without_package(body: bytes) -> dict[str, Any] | None:
     if body.find(b"\\", start, end) >= 0:
         return None  # a client that escapes slashes, which JSON allows
     document = _parsed(body[:start] + body[end:])
-    for holder in (document, document.get("Code")):
+    for holder in (document, document.get("Code"), document.get("Content")):
         if isinstance(holder, dict) and holder.get("ZipFile") == "":
             holder["ZipFile"] = _bytes(memoryview(body)[start:end], "ZipFile")
             return document

@@ -23,6 +23,7 @@ MAPPINGS_KEY = "hearth:mappings"
 ACCESS_KEYS_KEY = "hearth:access-keys"
 CAPACITY_PROVIDERS_KEY = "hearth:capacity-providers"
 ROLES_KEY = "hearth:roles"
+LAYERS_KEY = "hearth:layers"
 
 MAX_CONNECTIONS = 64
 """Writes at once; each holds its connection until the server's disk has it, up to a second."""
@@ -110,6 +111,13 @@ class RedisMappingStore(_RedisHash):
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         super().__init__(client, MAPPINGS_KEY)
+
+
+class RedisLayerStore(_RedisHash):
+    """The home of layers on Redis."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        super().__init__(client, LAYERS_KEY)
 
 
 class RedisRoleStore(_RedisHash):
