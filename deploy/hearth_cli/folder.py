@@ -30,7 +30,7 @@ _MODULES = ("lambda_function", "app", "handler", "main", "index", "function")
 _FUNCTIONS = ("handler", "lambda_handler", "main")
 _NODE_SUFFIXES = (".mjs", ".js", ".cjs")
 PYTHON = "python3.13"
-NODE = "nodejs20.x"
+NODE = "nodejs22.x"
 _NAME_LIMIT = 64
 
 

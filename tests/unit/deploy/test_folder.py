@@ -34,8 +34,8 @@ def write(root: Path, files: dict[str, str]) -> Path:
         ),
         ({"main.py": "from inner import handler"}, Guess("python3.13", "main.handler")),
         ({"main.py": "handler = lambda e, c: 1"}, Guess("python3.13", "main.handler")),
-        ({"index.mjs": "export const handler = async () => 1;"}, Guess("nodejs20.x", "index.handler")),
-        ({"app.js": "exports.lambda_handler = async () => 1"}, Guess("nodejs20.x", "app.lambda_handler")),
+        ({"index.mjs": "export const handler = async () => 1;"}, Guess("nodejs22.x", "index.handler")),
+        ({"app.js": "exports.lambda_handler = async () => 1"}, Guess("nodejs22.x", "app.lambda_handler")),
     ],
 )
 def test_usual_names_say_runtime_and_handler(tmp_path: Path, files: dict[str, str], expected: Guess) -> None:

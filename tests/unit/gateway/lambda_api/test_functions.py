@@ -23,6 +23,7 @@ from hearth.core.errors import (
     UnknownOperation,
     ValidationError,
 )
+from hearth.core.runtimes import RUNTIMES
 from hearth.registry import Configured, Forgotten
 from hearth_gateway.lambda_api.api import Answer, Parameters
 
@@ -151,7 +152,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"Runtime": "cobol85"},
         "Value cobol85 at 'runtime' failed to satisfy constraint: "
-        "Member must satisfy enum value set: [python3.13, nodejs20.x]",
+        f"Member must satisfy enum value set: [{', '.join(sorted(RUNTIMES))}]",
     ),
     (
         {"Code": {"ZipFile": b"garbage"}},
