@@ -3,7 +3,7 @@
 import http.client
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,10 @@ from urllib.parse import quote, urlsplit
 
 import botocore.exceptions
 import botocore.session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 from hearth.config import Settings
 from hearth_cli.console import Failure
@@ -93,13 +96,28 @@ def health(settings: Settings, *, limit_s: float = 2.0) -> dict[str, Any] | None
     return value if answer.status == _OK and isinstance(value, dict) else None
 
 
-def request(
-    settings: Settings, method: str, path: str, body: bytes | None = None, *, limit_s: float = _API_LIMIT_S
-) -> Answer:
-    """One request to the daemon, outside the Lambda API."""
-    with _asked(settings, method, path, body, limit_s=limit_s) as response:
+def request(settings: Settings, method: str, path: str, *, limit_s: float = _API_LIMIT_S) -> Answer:
+    """One request to the daemon that needs no signature: its health, or a function URL."""
+    with _asked(settings, method, path, headers={}, limit_s=limit_s) as response:
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, response.read())
+
+
+def signed_request(settings: Settings, method: str, path: str, body: bytes = b"") -> Answer:
+    """One request to the daemon's own paths, signed with the installation's key."""
+    headers = signature(settings, method, path, body)
+    with _asked(settings, method, path, body, headers=headers, limit_s=_API_LIMIT_S) as response:
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, headers, response.read())
+
+
+def signature(settings: Settings, method: str, path: str, body: bytes = b"") -> dict[str, str]:
+    """The headers that prove a request to be ours. `path` is as it is sent, query included."""
+    keys = key_pair(data_dir(settings))
+    request = AWSRequest(method, url(settings) + path, data=body)
+    credentials = Credentials(keys.access_key_id, keys.secret_access_key)
+    SigV4Auth(credentials, "lambda", settings.region).add_auth(request)
+    return dict(request.headers.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +134,18 @@ def log_entries(
 ) -> Iterator[LogEntry]:
     """The newest output of a function, oldest first; with `follow` endless, or until `limit_s` bring nothing new."""
     path = f"/_hearth/logs/{quote(function, safe='')}?bytes={max_bytes}&follow={int(follow)}"
-    with _asked(settings, "GET", path, limit_s=limit_s if follow else _API_LIMIT_S) as response:
+    headers = signature(settings, "GET", path)
+    with _asked(settings, "GET", path, headers=headers, limit_s=limit_s if follow else _API_LIMIT_S) as response:
         if response.status != _OK:
-            raise Failure(_message(response.read()) or f"there are no logs of {function}")
+            raise Failure(message(response.read()) or f"there are no logs of {function}")
         for line in response:
             if line.strip():
                 at_ms, stream, text = json.loads(line)
                 yield LogEntry(at_ms, stream, text)
 
 
-def _message(body: bytes) -> str:
+def message(body: bytes) -> str:
+    """What an error answer says, "" if it says nothing."""
     try:
         value = json.loads(body)
         return str(value.get("Message") or value.get("message") or "")
@@ -135,12 +155,18 @@ def _message(body: bytes) -> str:
 
 @contextmanager
 def _asked(
-    settings: Settings, method: str, path: str, body: bytes | None = None, *, limit_s: float | None
+    settings: Settings,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    *,
+    headers: Mapping[str, str],
+    limit_s: float | None,
 ) -> Iterator[http.client.HTTPResponse]:
     where = urlsplit(url(settings))
     connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=limit_s)
     try:
-        connection.request(method, path, body=body, headers={"Content-Type": "application/json"} if body else {})
+        connection.request(method, path, body=body or None, headers=dict(headers))
         yield connection.getresponse()
     except ConnectionRefusedError as error:
         raise not_running(settings) from error
