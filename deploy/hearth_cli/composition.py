@@ -58,7 +58,8 @@ from hearth_scheduler.adapters.processors import Processors
 from hearth_scheduler.core.fleet import Fleet, Policy
 from hearth_scheduler.core.stream_pace import StreamLimits
 from hearth_scheduler.engine import Engine
-from hearth_scheduler.environments import Environments, Surroundings
+from hearth_scheduler.environments import Environments
+from hearth_scheduler.launches import Surroundings
 from hearth_scheduler.ports import ContainerError
 from hearth_scheduler.reporter import Reporter
 
@@ -215,8 +216,9 @@ def _engine(
     choices = host.catalogue.choices()
     stem_of = {identifier: choice.interpreter for identifier, choice in choices.items() if choice.image.is_stem}
     fleet = Fleet(policy, _stem_cells(settings, choices), lambda: uuid.uuid4().hex, stem_of.get)
-    stems = {choice.interpreter: choice.image.reference for choice in choices.values()}
-    around = Surroundings(settings.region, epoch=run, images=stems)
+    found = {choice.interpreter: choice.image.reference for choice in choices.values()}
+    interpreters = {identifier: choice.interpreter for identifier, choice in choices.items()}
+    around = Surroundings(settings.region, epoch=run, images=found, interpreters=interpreters)
     environments = Environments(containers, host.slots.slots, host.limits.limits, reporter=reporter, around=around)
     streams = StreamLimits(settings.stream_max_bytes, settings.stream_rate_bytes_per_s)
     return Engine(fleet, environments, reporter, codes, stream_limits=streams, host_is_busy=Processors().are_busy)

@@ -66,14 +66,28 @@ class Conversation:
         """The runtime asks for an event, by whichever protocol. A repeated question is the same question. Raises
         OutOfTurn."""
         asked_before = member.talk.turn is Turn.WAITING
-        if member.function is None and member.greeting == "ready":
-            member.has_asked_early = True
+        if not member.is_introduced and (member.is_alone or member.greeting == "ready"):
+            self._asked_early(member)
             return
         if member.function is None:
             raise OutOfTurn("InvalidStateTransition", 403, "Nobody has said yet which function this is")
         member.talk.next()
         if not asked_before and not member.is_stopping:
             self._engine.asked_next(member)
+
+    def _asked_early(self, member: Member) -> None:
+        """Before the engine knows of it. One of an earlier run, started for one function, shows itself in this way."""
+        member.has_asked_early = True
+        if member.function is None and not member.greeting:
+            member.greeting = "ready"
+            self._environments.introduce(member)
+
+    def catch_up(self, member: Member) -> None:
+        """The engine knows of it now: what it has done before counts."""
+        if member.exit_status is not None:
+            self._engine.broke(member, Verdict.DIED)
+        elif member.has_asked_early:
+            self.next(member)
 
     def answered(self, link: Link, request_id: str, body: bytes, *, error_type: str | None, oversize: int) -> None:
         """See `LinkEvents`. An answer that nobody waits for is late news."""
@@ -128,6 +142,8 @@ class Conversation:
             member.exit_status = (code, signal)
             link.settle()
             link.drain_output()
+            if member.is_alone and member.container is None:
+                return  # its start has yet to be reported; see `catch_up`
             self._engine.broke(member, Verdict.DIED, event_unread=member.left_unread)
 
     def runtime_lost(self, link: Link, *, unread: bool) -> None:
@@ -164,6 +180,9 @@ class Conversation:
         if member.http is not None:
             member.http.close()
         member.http = HttpRuntime(listener, HttpConversation(self, member), self._tasks)
+        if member.is_alone and member.function is not None and not member.specialised_at:
+            member.specialised_at = self._engine.now  # the runtime begins at the same time
+            self._reporter.init_started(member)
         self._environments.introduce(member)
 
     def http_answered(

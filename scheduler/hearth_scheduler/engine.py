@@ -31,6 +31,7 @@ from hearth_scheduler.core.effects import (
     Grant,
     Refusal,
     Specialise,
+    StartFor,
     StartStem,
     Stop,
     StopReason,
@@ -242,6 +243,8 @@ class Engine:
                 self._conclude(effect)
             case StartStem():
                 self._start(effect)
+            case StartFor():
+                self._start(effect)
             case Specialise():
                 self._environments.specialise(effect.environment_id, effect.function, self._codes)
             case Stop():
@@ -253,15 +256,18 @@ class Engine:
 
     def _make_up_for(self, effect: Effect) -> None:
         """Nobody may wait for what will not come. The next tick is at hand if even this fails."""
-        if isinstance(effect, Dispatch | Specialise | StartStem):
+        if isinstance(effect, Dispatch | Specialise | StartStem | StartFor):
             self._loop.call_soon(self._fail, effect.environment_id)
 
     def _fail(self, environment_id: str) -> None:
         self._perform(self.fleet.failed(environment_id, Verdict.DIED, self._clock()))
 
-    def _start(self, effect: StartStem) -> None:
+    def _start(self, effect: StartStem | StartFor) -> None:
         self.counters["container-starts"] += 1
-        self._environments.start(effect.environment_id, effect.runtime)
+        if isinstance(effect, StartStem):
+            self._environments.start(effect.environment_id, effect.runtime)
+        else:
+            self._environments.start_for(effect.environment_id, effect.function, self._codes)
 
     def _grant(self, effect: Grant) -> None:
         granted = self._grants.get(effect.reservation_id)
@@ -381,12 +387,15 @@ class Engine:
         if self._is_closing and not self.fleet.environments:
             self._emptied.set()
 
-    def start_failed(self, environment_id: str, error: str) -> None:
-        """A container did not start; what remains of it is removed already."""
+    def start_failed(self, environment_id: str, error: str, *, is_final: bool = False) -> None:
+        """A container did not start; what remains of it is removed already. `is_final`: nor will the next one."""
         self.last_error = error
         self.counters["start-failures"] += 1
         log.warning("a container did not start", environment=environment_id, error=error)
-        self.died(environment_id)
+        if is_final:
+            self._perform(self.fleet.cannot_start(environment_id, self._clock()))
+        else:
+            self.died(environment_id)
 
     def adopt(self, environment_id: str, runtime: str, *, working_s: float | None) -> None:
         self.fleet.adopt(environment_id, runtime, self._clock(), working_s=working_s)

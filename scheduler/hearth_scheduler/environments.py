@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,36 +23,23 @@ from hearth_scheduler.conversation import Conversation
 from hearth_scheduler.core import variables
 from hearth_scheduler.core.effects import Verdict
 from hearth_scheduler.core.runtime_talk import RuntimeTalk
+from hearth_scheduler.launches import STEM_CONTAINER_MIB, Surroundings, function_request, stem_request
 from hearth_scheduler.link import Link
 from hearth_scheduler.member import FUNCTION_FILE, Member
-from hearth_scheduler.ports import Container, ContainerError, ContainerRequest, Containers, Limits, Places, Slots
+from hearth_scheduler.ports import Container, ContainerError, Containers, ImageMissing, Limits, Slots
 from hearth_scheduler.reporter import Reporter
 from hearth_scheduler.tasks import Tasks
 
 if TYPE_CHECKING:
     from hearth_scheduler.engine import Engine
 
-STEM_CONTAINER_MIB = 256
-"""The memory limit a stem cell starts with; the function's own replaces it before its code is loaded."""
 SAMPLE_S = 0.1
 LARGEST_MIB = 10_240  # memory of the largest function there can be
 CHANGE_S = 5.0
 """How long a removal waits for work under way on the same places, which takes milliseconds."""
-ORPHAN_S = 600
-INIT = "/hearth/init"
-BOOTSTRAP = "/var/runtime/bootstrap"
 SIGKILL = 9
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every environment of this run shares. `images`: the image of each interpreter."""
-
-    region: str
-    epoch: str
-    images: dict[str, str] = field(default_factory=dict)
 
 
 class Environments:
@@ -94,47 +80,39 @@ class Environments:
         self.members[environment_id] = member
         return member
 
-    async def _start(self, member: Member) -> None:
+    def start_for(self, environment_id: str, function: FunctionVersion, codes: CodeTrees) -> None:
+        """Start an environment of this function alone. The engine hears the same, and `asked_next` after its init."""
+        member = self._new_member(environment_id, self._around.interpreter(function))
+        member.function = function
+        member.is_alone = True
+        member.stream = self._reporter.new_stream(function.version, environment_id)
+        member.starting = self._tasks.start(self._start(member, codes), f"start-{environment_id}")
+
+    async def _start(self, member: Member, codes: CodeTrees | None = None) -> None:
         try:
             member.places = await self._slots.prepare(member.id)
             member.link.open(member.places.sockets)
-            member.container = await self._containers.start(self._request(member, member.places))
+            if member.function is None or codes is None:
+                request = stem_request(member, self._around)
+            else:
+                await self._furnish(member, member.function, codes)
+                request = function_request(member, member.function, self._around)
+            member.container = await self._containers.start(request)
         except (ContainerError, OSError) as error:
-            await self._start_failed(member, str(error))
+            await self._start_failed(member, error)
             return
         member.starting = None
         self._watch(member)
         self.introduce(member)
 
-    async def _start_failed(self, member: Member, error: str) -> None:
+    async def _start_failed(self, member: Member, error: Exception) -> None:
         try:
             await self._tidy(member)
         except (ContainerError, OSError) as worse:
             log.warning("could not tidy up after a failed start", environment=member.id, error=str(worse))
             self._engine.broke(member, Verdict.NO_ENVIRONMENT)  # its removal is tried until it succeeds
         else:
-            self._engine.start_failed(member.id, error)
-
-    def _request(self, member: Member, places: Places) -> ContainerRequest:
-        image = self._around.images.get(member.runtime)
-        if image is None:
-            raise ContainerError(f"no image for {member.runtime}")
-        return ContainerRequest(
-            environment_id=member.id,
-            image=image,
-            command=(INIT, BOOTSTRAP),
-            places=places,
-            epoch=self._around.epoch,
-            runtime=member.runtime,
-            memory_mib=STEM_CONTAINER_MIB,
-            cpus=None,
-            variables={
-                "HEARTH_SOCKET": "/run/hearth/environment.sock",
-                "HEARTH_STEM": "1",
-                "HEARTH_ORPHAN_S": str(ORPHAN_S),
-                "AWS_LAMBDA_RUNTIME_API": variables.RUNTIME_API,
-            },
-        )
+            self._engine.start_failed(member.id, str(error), is_final=isinstance(error, ImageMissing))
 
     def _watch(self, member: Member) -> None:
         if member.watch():
@@ -145,11 +123,15 @@ class Environments:
     def introduce(self, member: Member) -> None:
         """The container, its init and its client are all known: tell the engine what there is now. Without the init
         nobody would read the function's output, nor hear of its exit."""
-        is_complete = member.container is not None and member.http is not None and member.greeting
+        is_new = member.is_alone and member.function is not None
+        is_complete = member.container is not None and member.http is not None and (is_new or member.greeting)
         if not is_complete or member.is_stopping or member.is_introduced:
             return
         member.is_introduced = True
-        if member.greeting == "stem":
+        if is_new:
+            self._engine.connected(member)
+            self._conversation.catch_up(member)
+        elif member.greeting == "stem":
             self._engine.connected(member)
         else:
             self._adopt_function(member)
@@ -173,11 +155,7 @@ class Environments:
     async def _specialise(self, member: Member, function: FunctionVersion, codes: CodeTrees) -> None:
         assert member.container is not None
         try:
-            tree = Path(codes.tree(function.code_sha256))
-            self._remember(member, function)
-            opt = codes.opt(function.layers)
-            layers = None if opt is None else Path(opt)
-            await self._slots.attach(member.places, code=tree, opt=layers, tmp_mib=function.ephemeral_storage_mib)
+            await self._furnish(member, function, codes)
             # No CPU quota during init: at 128 MB an import of boto3 would take ten seconds.
             await self._limits.apply(member.container, memory_mib=function.memory_mib, cpus=None)
         except (OSError, ContainerError) as error:
@@ -190,11 +168,20 @@ class Environments:
         anew = variables.needs_new_interpreter(function.environment)
         member.link.specialise(environment, function.handler, anew=anew)
 
+    async def _furnish(self, member: Member, function: FunctionVersion, codes: CodeTrees) -> None:
+        """Bring in its code, its layers and its /tmp; an image has its own code."""
+        code = None if function.image is not None else Path(codes.tree(function.code_sha256))
+        self._remember(member, function)
+        opt = codes.opt(function.layers)
+        layers = None if opt is None else Path(opt)
+        await self._slots.attach(member.places, code=code, opt=layers, tmp_mib=function.ephemeral_storage_mib)
+
     def _remember(self, member: Member, function: FunctionVersion) -> None:
         """Write down whose environment this becomes, before it holds any code: after a restart it must never pass for
         a stem cell again."""
         said = {"name": function.name, "version": function.version, "revision": function.revision}
-        (member.places.root / FUNCTION_FILE).write_bytes(orjson.dumps({**said, "stream": member.stream}))
+        more = {"stream": member.stream, "alone": member.is_alone}
+        (member.places.root / FUNCTION_FILE).write_bytes(orjson.dumps({**said, **more}))
 
     def initialised(self, member: Member) -> None:
         """The init phase is over: the CPU share applies from here on."""
@@ -350,14 +337,14 @@ class Environments:
         member.talk = RuntimeTalk()
         member.is_cold = False
         self._engine.adopted(member, function)
-        if member.has_asked_early:
-            self._conversation.next(member)
+        self._conversation.catch_up(member)
 
     def _remembered(self, member: Member) -> FunctionVersion | None:
         """The function this container was specialised for, if its revision is still the current one."""
         try:
             said = orjson.loads((member.places.root / FUNCTION_FILE).read_bytes())
             member.stream = str(said["stream"])
+            member.is_alone = bool(said.get("alone"))
             pool = self._engine.fleet.pools[said["name"], said["version"]]
             return pool.current if pool.current.revision == said["revision"] else None
         except (OSError, ValueError, KeyError, TypeError):

@@ -24,6 +24,8 @@ class Member:
     `ready_at` are monotonic seconds, 0 while they have not happened. `is_cold`: no invocation has run here yet.
     `is_mid_line`: the last output did not end its line.
     `is_introduced`: the engine knows of it; `has_asked_early`: it asked for an event before that.
+    `is_alone`: it was started for one function, and its runtime asks the Runtime API. `launch_failure`: what its
+    runtime was to be, and the step (`exec`, `chdir`) and error number that kept it from beginning.
     `changing` is work on its places and limits, which its removal waits for.
     """
 
@@ -40,6 +42,8 @@ class Member:
     greeting: str = ""
     is_introduced: bool = False
     has_asked_early: bool = False
+    is_alone: bool = False
+    launch_failure: tuple[str, int] | None = None
     stream: str = ""
     call: Call | None = None
     specialised_at: float = 0.0

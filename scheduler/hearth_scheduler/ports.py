@@ -30,8 +30,20 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
+class Launch:
+    """What a container runs that is started for one function. What is None is taken from the image. `has_code`: code
+    and layers are brought in; otherwise the image's own /var/task and /opt are seen."""
+
+    entry_point: tuple[str, ...] | None
+    command: tuple[str, ...] | None
+    directory: str | None
+    has_code: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerRequest:
-    """Everything that varies between our containers; the rest (hardening) is the adapter's fixed template."""
+    """Everything that varies between our containers; the rest (hardening) is the adapter's fixed template. With a
+    `launch`, `command` is only the init, which is told the rest by its arguments."""
 
     environment_id: str
     image: str
@@ -42,21 +54,28 @@ class ContainerRequest:
     memory_mib: int
     cpus: float | None
     variables: Mapping[str, str] = field(default_factory=dict)
+    launch: Launch | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A started container. `pid` is its PID 1 as the host sees it; 0 when it does not run."""
+    """A started container. `pid` is its PID 1 as the host sees it; 0 when it does not run. `launch` is what was asked
+    for, completed from the image."""
 
     id: str
     environment_id: str
     pid: int
     runtime: str = ""
     epoch: str = ""
+    launch: Launch | None = None
 
 
 class ContainerError(Exception):
     """The engine refused or failed; the message is its own words."""
+
+
+class ImageMissing(ContainerError):
+    """There is no such image on this host, and trying again will not bring it."""
 
 
 class Containers(Protocol):
@@ -82,9 +101,10 @@ class Slots(Protocol):
         """Make the (empty) places of a new environment, ready to be given to a container. Off the hot path."""
         ...
 
-    async def attach(self, places: Places, *, code: Path, tmp_mib: int, opt: Path | None = None) -> None:
+    async def attach(self, places: Places, *, code: Path | None, tmp_mib: int, opt: Path | None = None) -> None:
         """Make the code tree and the layers' (read-only, nosuid, nodev) and a /tmp of that size appear inside a running
-        container. On the path of a cold start: aims at a millisecond."""
+        container, or in one that has yet to start. Without code there is only /tmp. On the path of a cold start: aims
+        at a millisecond."""
         ...
 
     async def release(self, environment_id: str) -> None:

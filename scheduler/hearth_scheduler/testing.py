@@ -73,7 +73,7 @@ class FakeSlots:
     """Places as ordinary directories; code is copied in. `attached` tells what was attached where."""
 
     def __init__(self, run: Path) -> None:
-        self.attached: dict[str, tuple[Path, int]] = {}
+        self.attached: dict[str, tuple[Path | None, int]] = {}
         self._environments = environment_places.environments_directory(run)
 
     def places(self, environment_id: str) -> Places:
@@ -85,8 +85,9 @@ class FakeSlots:
         environment_places.make_directories(places)
         return places
 
-    async def attach(self, places: Places, *, code: Path, tmp_mib: int, opt: Path | None = None) -> None:
-        shutil.copytree(code, places.task, symlinks=True, dirs_exist_ok=True)
+    async def attach(self, places: Places, *, code: Path | None, tmp_mib: int, opt: Path | None = None) -> None:
+        if code is not None:
+            shutil.copytree(code, places.task, symlinks=True, dirs_exist_ok=True)
         if opt is not None:
             shutil.copytree(opt, places.opt, symlinks=True, dirs_exist_ok=True)
         self.attached[places.root.name] = (code, tmp_mib)

@@ -16,7 +16,8 @@ from hearth.core.invocation import Invocation, Outcome
 from hearth_scheduler.core.effects import Effect
 from hearth_scheduler.core.fleet import Fleet, Policy
 from hearth_scheduler.engine import Engine
-from hearth_scheduler.environments import Environments, Surroundings
+from hearth_scheduler.environments import Environments
+from hearth_scheduler.launches import Surroundings
 from hearth_scheduler.member import Member
 from hearth_scheduler.reporter import Reporter
 from hearth_scheduler.testing import FakeLimits, FakeSlots

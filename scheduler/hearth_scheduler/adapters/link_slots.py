@@ -36,12 +36,12 @@ class LinkSlots:
     async def prepare(self, environment_id: str) -> Places:
         return await self._working.run(partial(_prepare, self.places(environment_id)), undo=_release)
 
-    async def attach(self, places: Places, *, code: Path, tmp_mib: int, opt: Path | None = None) -> None:
+    async def attach(self, places: Places, *, code: Path | None, tmp_mib: int, opt: Path | None = None) -> None:
         """`tmp_mib` cannot be honoured here; `tmp_problem` says so.
 
         A cancelled attach goes on to its end first: releasing must not race with a thread that still links.
         """
-        trees = {places.task: code} if opt is None else {places.task: code, places.opt: opt}
+        trees = {place: tree for place, tree in ((places.task, code), (places.opt, opt)) if tree is not None}
         await self._attaching.run(partial(_link_all, trees), undo=lambda _: None)
 
     async def release(self, environment_id: str) -> None:

@@ -74,8 +74,8 @@ class MountSlots:
         undo = partial(self._release, places)
         return await self._working.run(partial(self._prepare, places), undo=lambda _: undo())
 
-    async def attach(self, places: Places, *, code: Path, tmp_mib: int, opt: Path | None = None) -> None:
-        trees = {places.task: code} if opt is None else {places.task: code, places.opt: opt}
+    async def attach(self, places: Places, *, code: Path | None, tmp_mib: int, opt: Path | None = None) -> None:
+        trees = {place: tree for place, tree in ((places.task, code), (places.opt, opt)) if tree is not None}
         await self._attaching.run(partial(self._attach, places, trees, tmp_mib))
 
     async def release(self, environment_id: str) -> None:

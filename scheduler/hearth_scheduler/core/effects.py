@@ -13,6 +13,7 @@ class StopReason(Enum):
 
     IDLE = "idle"
     STALE = "stale"
+    AGED = "aged"
     EVICTED = "evicted"
     TIMEOUT = "timeout"
     INIT_FAILED = "init-failed"
@@ -46,11 +47,20 @@ class StartStem:
 
 
 @dataclass(frozen=True, slots=True)
-class Specialise:
-    """Make this stem cell the function's environment."""
+class StartFor:
+    """Start a container for this function alone, under this id: its runtime begins with the container."""
 
     environment_id: str
     function: FunctionVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Specialise:
+    """Make this stem cell the function's environment. `is_provisioned`: ahead of any request, and to be kept."""
+
+    environment_id: str
+    function: FunctionVersion
+    is_provisioned: bool = False
 
 
 class Dispatch(NamedTuple):
@@ -84,7 +94,7 @@ class Grant:
     reservation_id: str
 
 
-Effect = StartStem | Specialise | Dispatch | Stop | Conclude | Grant
+Effect = StartStem | StartFor | Specialise | Dispatch | Stop | Conclude | Grant
 
 
 @dataclass(frozen=True, slots=True)

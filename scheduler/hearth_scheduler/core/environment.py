@@ -1,7 +1,7 @@
 """The life of one execution environment: one enum, one table.
 
     STARTING --CONNECTED--> STEM --SPECIALISED--> INIT --READY--> IDLE <==ASSIGNED/FINISHED==> BUSY
-    STARTING --SPECIALISED--> INIT            (adopted after a restart: it already is a function's)
+    STARTING --SPECIALISED--> INIT            (it already is a function's: started for it, or adopted after a restart)
     BUSY --RETIRE--> RETIRING --FINISHED--> STOPPING
     any living phase --STOP--> STOPPING       any phase --DIED--> GONE
 
@@ -71,6 +71,8 @@ class Environment:
     `deadline` is the moment by which the present phase must end, in the scheduler's monotonic seconds:
     STARTING, INIT: the environment has failed; BUSY, RETIRING: the invocation has timed out; IDLE: it goes;
     STOPPING: the removal is ordered anew. `since` is when the phase began. `has_run`: an invocation has ended here.
+    `expires`: from then on it gets no more events, because the credentials it was given run out some time later.
+    `is_provisioned`: provisioned concurrency keeps it; otherwise demand does.
     """
 
     id: str
@@ -80,6 +82,8 @@ class Environment:
     function: FunctionVersion | None = None
     request_id: str | None = None
     has_run: bool = False
+    expires: float = NEVER
+    is_provisioned: bool = False
     phase: Phase = Phase.STARTING
     history: deque[tuple[float, Signal]] = field(default_factory=lambda: deque(maxlen=HISTORY))
 

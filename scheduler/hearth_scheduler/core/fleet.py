@@ -415,6 +415,17 @@ class Fleet:
     def _order_starts(self, now: float, effects: list[Effect]) -> None:
         if self._closing:
             return
+        demand, alone = self._demand(now)
+        for wanted in self.stock.starts(demand, now, host_is_busy=self.host.is_busy):
+            if wanted in alone:
+                self._start_for(alone[wanted], now, effects)
+            elif not self._start_stem(wanted, now, effects):
+                return
+        if self.stock.paused_until > now:
+            self._note(self.stock.paused_until)
+
+    def _demand(self, now: float) -> tuple[dict[str, int], dict[str, Pool]]:
+        """How many containers are wanted of what, and which of these names are pools that need their own."""
         demand: dict[str, int] = {}
         alone: dict[str, Pool] = {}
         for pool in self._hungry:
@@ -424,13 +435,7 @@ class Fleet:
                 demand[stem or pool.name] = demand.get(stem or pool.name, 0) + missing
                 if stem is None:
                     alone[pool.name] = pool
-        for wanted in self.stock.starts(demand, now, host_is_busy=self.host.is_busy):
-            if wanted in alone:
-                self._start_for(alone[wanted], now, effects)
-            elif not self._start_stem(wanted, now, effects):
-                return
-        if self.stock.paused_until > now:
-            self._note(self.stock.paused_until)
+        return demand, alone
 
     def _start_stem(self, runtime: str, now: float, effects: list[Effect]) -> bool:
         if not self._make_room(STEM_MIB, now, effects):

@@ -5,6 +5,8 @@ Rule 2: at most `parallel_starts` container starts are under way in all; when no
 on a busy host one: refilling must not take the processors from the invocations, and yet must come to an end.
 Rule 3: the stock follows demand: what was taken in the last `MEMORY_S` seconds is kept ready, up to the ceiling.
 Rule 4: after a failed start the next one waits 0.1 s, doubling to 5 s, so that a broken engine is not hammered.
+Rule 5: starts for one function alone share the governor (rules 1 and 2), but are no stock; that one of them fails says
+nothing about the others, so its pool alone waits (`backoff`).
 """
 
 from collections import deque
@@ -14,6 +16,11 @@ MEMORY_S = 30.0
 REFILL_STARTS = 2
 FIRST_BACKOFF_S = 0.1
 LAST_BACKOFF_S = 5.0
+
+
+def backoff(before_s: float) -> float:
+    """How long to wait after one more failed start."""
+    return min(max(before_s * 2, FIRST_BACKOFF_S), LAST_BACKOFF_S)
 
 
 @dataclass(slots=True)
@@ -34,6 +41,7 @@ class Stock:
         self._parallel_starts = parallel_starts
         self._shelves = {runtime: Shelf(floor) for runtime, floor in floors.items()}
         self._backoff_s = 0.0
+        self._direct: set[str] = set()
         self.paused_until = 0.0
 
     def shelf(self, runtime: str) -> Shelf:
@@ -42,7 +50,8 @@ class Stock:
 
     @property
     def starting(self) -> int:
-        return sum(len(shelf.starting) for shelf in self._shelves.values())
+        """All starts under way."""
+        return len(self._direct) + sum(len(shelf.starting) for shelf in self._shelves.values())
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Per runtime: (ready, starting)."""
@@ -69,26 +78,38 @@ class Stock:
 
     def lost(self, runtime: str, environment_id: str, now: float) -> None:
         """A cell is gone. If it had not even arrived, its start has failed."""
-        shelf = self.shelf(runtime)
+        shelf = self._shelves.get(runtime)
+        if shelf is None:
+            return
         shelf.ready.pop(environment_id, None)
         if environment_id in shelf.starting:
             shelf.starting.discard(environment_id)
-            self._backoff_s = min(max(self._backoff_s * 2, FIRST_BACKOFF_S), LAST_BACKOFF_S)
+            self._backoff_s = backoff(self._backoff_s)
             self.paused_until = now + self._backoff_s
 
     def left_start(self, runtime: str, environment_id: str) -> None:
         """The cell turned out to belong to a function already (adoption): no failure, and no stock."""
-        self.shelf(runtime).starting.discard(environment_id)
+        if runtime in self._shelves:
+            self._shelves[runtime].starting.discard(environment_id)
+
+    def begin_direct(self, environment_id: str) -> None:
+        """A start for one function alone is under way."""
+        self._direct.add(environment_id)
+
+    def end_direct(self, environment_id: str) -> None:
+        """It is over, however it ended."""
+        self._direct.discard(environment_id)
 
     def starts(self, demand: dict[str, int], now: float, *, host_is_busy: bool = False) -> list[str]:
-        """The runtimes to start a cell of, one entry a cell, as far as the governor allows now."""
+        """What to start, one entry a container, as far as the governor allows now. A demand for what has no shelf is
+        one for direct starts, and counts none that is under way."""
         if now < self.paused_until:
             return []
         room = self._parallel_starts - self.starting
         wanted: list[str] = []
         for runtime, waiting in demand.items():
-            shelf = self.shelf(runtime)
-            missing = waiting - len(shelf.ready) - len(shelf.starting)
+            shelf = self._shelves.get(runtime)
+            missing = waiting if shelf is None else waiting - len(shelf.ready) - len(shelf.starting)
             wanted += [runtime] * max(0, min(missing, room - len(wanted)))
         if wanted or any(demand.values()):
             return wanted

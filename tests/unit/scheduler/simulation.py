@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from hearth.core.function import FunctionName, FunctionVersion
+from hearth.core.function import FunctionName, FunctionVersion, ImageRun
 from hearth_scheduler.core.effects import (
     Conclude,
     Dispatch,
@@ -10,6 +10,7 @@ from hearth_scheduler.core.effects import (
     Grant,
     Refusal,
     Specialise,
+    StartFor,
     StartStem,
     Stop,
     Verdict,
@@ -17,7 +18,10 @@ from hearth_scheduler.core.effects import (
 from hearth_scheduler.core.fleet import Fleet, Policy
 
 
-def function(name: str = "hello", *, revision: str = "1", memory_mib: int = 128, timeout_s: int = 3) -> FunctionVersion:
+def function(
+    name: str = "hello", *, revision: str = "1", memory_mib: int = 128, timeout_s: int = 3, image: str = ""
+) -> FunctionVersion:
+    """With an `image` each of its environments is started for it alone."""
     return FunctionVersion(
         name=FunctionName(name),
         version="$LATEST",
@@ -30,6 +34,7 @@ def function(name: str = "hello", *, revision: str = "1", memory_mib: int = 128,
         ephemeral_storage_mib=512,
         code_sha256="0" * 64,
         log_group=f"/aws/lambda/{name}",
+        image=ImageRun(image) if image else None,
     )
 
 
@@ -53,8 +58,8 @@ class World:
     def do(self, effects: list[Effect]) -> list[Effect]:
         for effect in effects:
             match effect:
-                case StartStem():
-                    self.starting.append(effect.environment_id)
+                case StartStem() | StartFor():
+                    self._start(effect)
                 case Specialise():
                     self.initialising.append(effect.environment_id)
                     self.functions[effect.environment_id] = effect.function
@@ -71,6 +76,11 @@ class World:
                     self.granted.append(effect.reservation_id)
         self.fleet.check()
         return effects
+
+    def _start(self, effect: StartStem | StartFor) -> None:
+        self.starting.append(effect.environment_id)
+        if isinstance(effect, StartFor):
+            self.functions[effect.environment_id] = effect.function
 
     def _stop(self, environment_id: str) -> None:
         for queue in (self.starting, self.initialising):
@@ -103,9 +113,17 @@ class World:
         return request_id
 
     def connect(self) -> str:
-        """The oldest container start under way succeeds."""
+        """The oldest container start under way succeeds; the init of what was started for one function begins."""
         environment_id = self.starting.popleft()
+        if environment_id in self.functions:
+            self.initialising.append(environment_id)
         self.do(self.fleet.connected(environment_id, self.now))
+        return environment_id
+
+    def fail_start(self) -> str:
+        """The oldest container start under way fails."""
+        environment_id = self.starting.popleft()
+        self.do(self.fleet.died(environment_id, self.now))
         return environment_id
 
     def initialise(self) -> str:

@@ -8,7 +8,7 @@ from tests.unit.scheduler.simulation import World, function
 from hearth.core.function import FunctionVersion
 from hearth_scheduler.core.fleet import Policy
 
-NAMES = st.sampled_from(["a", "b", "c"])
+NAMES = st.sampled_from(["a", "b", "c", "image-d", "image-e"])
 
 
 class Histories(RuleBasedStateMachine):
@@ -29,7 +29,11 @@ class Histories(RuleBasedStateMachine):
 
     def spec(self, name: str) -> FunctionVersion:
         pool = self.world.fleet.pools.get(function(name).key)
-        return pool.current if pool else function(name, revision=str(self.revision))
+        return pool.current if pool else self.deployed(name)
+
+    def deployed(self, name: str) -> FunctionVersion:
+        """Functions with an image get containers of their own; the others share stem cells."""
+        return function(name, revision=str(self.revision), image="an-image" if name.startswith("image") else "")
 
     @rule(name=NAMES)
     def request(self, name: str) -> None:
@@ -40,7 +44,7 @@ class Histories(RuleBasedStateMachine):
     @rule(name=NAMES)
     def redeploy(self, name: str) -> None:
         self.revision += 1
-        self.world.configure(function(name, revision=str(self.revision)))
+        self.world.configure(self.deployed(name))
 
     @rule(name=NAMES, cap=st.one_of(st.none(), st.integers(0, 2)))
     def limit(self, name: str, cap: int | None) -> None:
@@ -70,12 +74,19 @@ class Histories(RuleBasedStateMachine):
             self.world.do(self.world.fleet.release(reservation_id, self.world.now))
 
     @precondition(lambda self: self.world.starting)
-    @rule(succeeds=st.booleans())
-    def start_ends(self, succeeds: bool) -> None:
-        if succeeds:
-            self.world.connect()
-        else:
-            self.world.do(self.world.fleet.died(self.world.starting.popleft(), self.world.now))
+    @rule(ending=st.sampled_from(["connects", "fails", "cannot", "breaks"]))
+    def start_ends(self, ending: str) -> None:
+        environment_id = self.world.starting[0]
+        match ending:
+            case "connects":
+                self.world.connect()
+            case "fails":
+                self.world.fail_start()
+            case "cannot":
+                self.world.starting.popleft()
+                self.world.do(self.world.fleet.cannot_start(environment_id, self.world.now))
+            case _:
+                self.world.break_down(environment_id)
 
     @precondition(lambda self: self.world.initialising)
     @rule()
