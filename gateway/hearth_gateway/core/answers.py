@@ -1,8 +1,8 @@
 """Records as the Lambda API shows them: members by AWS's names, unset ones left out.
 
 Tools compare what they read with what they wrote, so every defaulted member is always there.
-Source: FunctionConfiguration, FunctionUrlConfig and Cors in the AWS Lambda API reference; date formats as the service
-sends them, which differ from member to member.
+Source: FunctionConfiguration, AliasConfiguration, FunctionUrlConfig and Cors in the AWS Lambda API reference; date
+formats as the service sends them, which differ from member to member.
 """
 
 import base64
@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hearth.core.arns import log_group
-from hearth.core.attachments import Cors, UrlConfig
+from hearth.core.attachments import Alias, Cors
 from hearth.core.function import LATEST
-from hearth.core.records import STATES, Configuration, FunctionRecord, Phase, VersionRecord
+from hearth.core.records import STATES, Configuration, Deployment, FunctionRecord, Phase, VersionRecord
 from hearth_gateway.core.endpoint import Endpoint
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,18 +33,19 @@ def url_date(epoch_us: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{epoch_us % 1_000_000:06}Z"
 
 
-def function_configuration(record: FunctionRecord, endpoint: Endpoint, qualifier: str | None = None) -> Members:
-    """A FunctionConfiguration in full, under the ARN that fits how the caller addressed it."""
+def function_configuration(
+    record: FunctionRecord, version: VersionRecord, endpoint: Endpoint, qualifier: str | None = None
+) -> Members:
+    """A version's FunctionConfiguration in full, under the ARN that fits how the caller addressed it."""
     return {
-        **listed_configuration(record, qualifier),
-        **_state(record.latest),
-        **_runtime_version(record.latest.deployment.configuration, endpoint),
+        **listed_configuration(record, version, qualifier),
+        **_state(version),
+        **_runtime_version(version.deployment.configuration, endpoint),
     }
 
 
-def listed_configuration(record: FunctionRecord, qualifier: str | None = None) -> Members:
-    """A FunctionConfiguration as lists show it: without state and runtime version."""
-    version = record.latest
+def listed_configuration(record: FunctionRecord, version: VersionRecord, qualifier: str | None = None) -> Members:
+    """A version's FunctionConfiguration as lists show it: without state and runtime version."""
     configuration = version.deployment.configuration
     package = version.deployment.package
     assert package is not None
@@ -55,12 +56,12 @@ def listed_configuration(record: FunctionRecord, qualifier: str | None = None) -
         "Role": configuration.role,
         "Handler": configuration.handler,
         "CodeSize": package.size,
-        "Description": configuration.description,
+        "Description": configuration.description if version.description is None else version.description,
         "Timeout": configuration.timeout_s,
         "MemorySize": configuration.memory_mib,
         "LastModified": configuration_date(version.modified_ms),
-        "CodeSha256": base64.b64encode(bytes.fromhex(package.sha256)).decode(),
-        "Version": LATEST,
+        "CodeSha256": code_sha256(version.deployment),
+        "Version": version.version,
         "TracingConfig": {"Mode": configuration.tracing_mode},
         "RevisionId": version.revision_id,
         "PackageType": "Zip",
@@ -72,16 +73,39 @@ def listed_configuration(record: FunctionRecord, qualifier: str | None = None) -
     }
 
 
+def code_sha256(deployment: Deployment) -> str:
+    """`CodeSha256`: base64 for a package, hex for an image."""
+    if deployment.image is not None:
+        return deployment.image.digest
+    assert deployment.package is not None
+    return base64.b64encode(bytes.fromhex(deployment.package.sha256)).decode()
+
+
 def function_code(location: str) -> Members:
     """`Code` of GetFunction: where the package can be downloaded from."""
     return {"RepositoryType": "S3", "Location": location}
 
 
-def function_url(record: FunctionRecord, url: UrlConfig, endpoint: Endpoint) -> Members:
-    """A FunctionUrlConfig in full."""
+def alias(record: FunctionRecord, shown: Alias) -> Members:
+    """An AliasConfiguration; the routing is there only where there is one."""
+    members: Members = {
+        "AliasArn": f"{record.arn}:{shown.name}",
+        "Name": shown.name,
+        "FunctionVersion": shown.version,
+        "Description": shown.description,
+        "RevisionId": shown.revision_id,
+    }
+    if shown.weights:
+        members["RoutingConfig"] = {"AdditionalVersionWeights": dict(shown.weights)}
+    return members
+
+
+def function_url(record: FunctionRecord, qualifier: str, endpoint: Endpoint) -> Members:
+    """The FunctionUrlConfig of the function, or of one of its aliases, in full."""
+    url = record.urls[qualifier]
     return {
         "FunctionUrl": endpoint.function_url(url.url_id),
-        "FunctionArn": record.arn,
+        "FunctionArn": record.arn if qualifier == LATEST else f"{record.arn}:{qualifier}",
         "AuthType": url.auth_type,
         "CreationTime": url_date(url.created_us),
         "LastModifiedTime": url_date(url.modified_us),

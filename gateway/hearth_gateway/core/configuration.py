@@ -114,12 +114,6 @@ def check_architecture(parameters: Parameters, endpoint: Endpoint) -> None:
             )
 
 
-def refuse_publishing(parameters: Parameters) -> None:
-    """Versions are not implemented yet; a caller that asks for one must know that there is none."""
-    if parameters.get("Publish"):
-        raise InvalidParameterValue("Publish is not available yet. Functions have the version $LATEST only.")
-
-
 def checked_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
     """The tags, if there are not too many."""
     if len(tags) > MAX_TAGS:

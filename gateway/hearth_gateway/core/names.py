@@ -1,7 +1,8 @@
 """Every form in which a caller may name a function.
 
 A name, a partial ARN or a full ARN, each with or without a version or alias behind it. The checks run in the
-order in which the service applies them: shape, length, region, account, qualifier.
+order in which the service applies them: shape, length, account, qualifier. Every region and partition means this
+platform, so that ARNs copied from elsewhere work; the account must be ours.
 Source: the `FunctionName` parameter of Invoke in the AWS Lambda API reference.
 """
 
@@ -34,6 +35,12 @@ _PARTS = re.compile(
 )
 
 
+NOT_WHOLE = (
+    "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. "
+    "Please specify either a function name or an unqualified function ARN."
+)
+
+
 class FunctionReference(NamedTuple):
     """A function as a caller addressed it; `qualifier` is None where none was given."""
 
@@ -53,7 +60,11 @@ def parse_function_name(text: str, region: str, account: str) -> FunctionReferen
     name = parts["name"]
     if len(name) > MAX_NAME:
         raise InvalidParameterValue(_violation(name, f"Member must have length less than or equal to {MAX_NAME}"))
-    _check_place(parts, region, account)
+    if parts["account"] not in (None, account):
+        raise AccessDenied(
+            f"User is not authorized to perform this operation on resource: {text} "
+            "because no resource-based policy allows it"
+        )
     return FunctionReference(FunctionName(name), parts["qualifier"])
 
 
@@ -71,26 +82,13 @@ def qualified(reference: FunctionReference, qualifier: str | None) -> FunctionRe
 def function_level(reference: FunctionReference) -> FunctionName:
     """The bare name, for operations that concern all versions together and refuse a qualifier."""
     if reference.qualifier is not None:
-        raise InvalidParameterValue(
-            "This operation is permitted on Lambda functions only. Aliases and versions do not support this "
-            "operation. Please specify either a function name or an unqualified function ARN."
-        )
+        raise InvalidParameterValue(NOT_WHOLE)
     return reference.name
 
 
 def function_not_found(reference: FunctionReference, region: str, account: str) -> ResourceNotFound:
     """The error for a function or qualifier that does not exist, naming it as the caller did."""
     return ResourceNotFound(f"Function not found: {reference.arn(region, account)}")
-
-
-def _check_place(parts: re.Match[str], region: str, account: str) -> None:
-    if parts["region"] not in (None, region):
-        raise ResourceNotFound(f"Functions from '{parts['region']}' are not reachable in this region ('{region}')")
-    if parts["account"] not in (None, account):
-        raise AccessDenied(
-            f"User is not authorized to perform this operation on resource: {parts.string} "
-            "because no resource-based policy allows it"
-        )
 
 
 def _shape_text(text: str) -> str:

@@ -11,7 +11,6 @@ from hearth.core.errors import InvalidParameterValue
 from hearth.core.package_rules import MAX_UNZIPPED_BYTES, MAX_ZIPPED_BYTES
 from hearth.packages import CodePackages
 from hearth.registry import Registry
-from hearth_gateway.core import names
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.addressing import Addressing
 from hearth_gateway.lambda_api.api import Answer, LambdaApi, Parameters
@@ -60,12 +59,9 @@ class ConcurrencyOperations:
         return 200, {"AccountLimit": limit, "AccountUsage": usage}
 
     async def _reserve(self, parameters: Parameters, reserved: int | None) -> None:
-        reference = self._addressing.reference(parameters)
-        name = names.function_level(reference)
-        async with self._reserving, self._registry.writing(name) as found:
-            record = self._addressing.found(reference, found)
+        async with self._reserving, self._addressing.writing(parameters) as record:
             if reserved is not None:
-                self._check_unreserved(name, reserved)
+                self._check_unreserved(record.name, reserved)
             await self._registry.put(replace(record, reserved=reserved))
 
     def _check_unreserved(self, name: str, reserved: int) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from hearth.packages import CodePackages
 from hearth.registry import Registry
 from hearth_gateway.core.endpoint import Endpoint
+from hearth_gateway.lambda_api.aliases import AliasOperations
 from hearth_gateway.lambda_api.api import LambdaApi
 from hearth_gateway.lambda_api.code_signing import CodeSigning
 from hearth_gateway.lambda_api.concurrency import ConcurrencyOperations
@@ -17,6 +18,7 @@ from hearth_gateway.lambda_api.function_urls import FunctionUrlOperations
 from hearth_gateway.lambda_api.functions import FunctionOperations
 from hearth_gateway.lambda_api.policies import PolicyOperations
 from hearth_gateway.lambda_api.tags import TagOperations
+from hearth_gateway.lambda_api.versions import VersionOperations
 
 
 def _new_id() -> str:
@@ -45,6 +47,8 @@ async def control_plane(
     api = LambdaApi()
     async with Deployer(registry, packages, new_id) as deployer:
         FunctionOperations(endpoint, registry, packages, deployer=deployer, clock=clock, new_id=new_id).register(api)
+        VersionOperations(endpoint, registry, clock=clock, new_id=new_id).register(api)
+        AliasOperations(endpoint, registry, new_id=new_id).register(api)
         FunctionUrlOperations(endpoint, registry, clock=clock, new_id=new_id).register(api)
         ConcurrencyOperations(endpoint, registry, packages).register(api)
         tags = TagOperations(endpoint, registry)

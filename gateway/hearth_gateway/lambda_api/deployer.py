@@ -5,7 +5,7 @@ Rule 2: a change that came in between wins; a task that finds another deployment
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import structlog
@@ -18,6 +18,9 @@ from hearth.registry import Registry
 
 PARALLEL_UNPACKS = 2
 """Unpacking is bound by processor and disk; more at once would only take them from running functions."""
+
+Ends = Sequence[tuple[VersionRecord, Reason | None]]
+"""Versions as they were when they were prepared, and what prevents them from running."""
 
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 10.0
@@ -48,12 +51,11 @@ class Deployer:
         """Take up what a crash interrupted, make again the trees that are missing, drop what nobody needs."""
         await self.collect()
         for record in self._registry:
-            for version in (record.latest, *record.versions.values()):
-                self.settle(record, version)
+            self.settle(record, record.latest, *record.versions.values())
 
-    def settle(self, record: FunctionRecord, version: VersionRecord) -> None:
-        """Make the version's deployment ready and say so in its record; returns at once."""
-        task = self._group.create_task(self._settle(record, version), name=f"deploy {record.name}:{version.version}")
+    def settle(self, record: FunctionRecord, *versions: VersionRecord) -> None:
+        """Make the deployments of these versions ready and say so in the record; returns at once."""
+        task = self._group.create_task(self._settle(record, versions), name=f"deploy {record.name}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -69,11 +71,12 @@ class Deployer:
         except OSError as error:
             structlog.get_logger().warning("packages not collected", error=str(error))
 
-    async def _settle(self, record: FunctionRecord, version: VersionRecord) -> None:
+    async def _settle(self, record: FunctionRecord, versions: tuple[VersionRecord, ...]) -> None:
         try:
-            problem = await self._prepare(record, version)
-            if version.phase in SETTLING:
-                await self._conclude(record, version, problem)
+            ends = [(version, await self._prepare(record, version)) for version in versions]
+            settled = [(version, problem) for version, problem in ends if version.phase in SETTLING]
+            if settled:
+                await self._conclude(record, settled)
         except Exception:
             structlog.get_logger().exception("deployment failed", function=record.name)
 
@@ -93,12 +96,12 @@ class Deployer:
             return Reason("InternalError", "The package could not be unpacked.")
         return None
 
-    async def _conclude(self, record: FunctionRecord, version: VersionRecord, problem: Reason | None) -> None:
+    async def _conclude(self, record: FunctionRecord, ends: Ends) -> None:
         """Record the end of the deployment, however long the store is away."""
         delay_s = FIRST_RETRY_S
         while True:
             try:
-                await self._write_end(record.name, version, problem)
+                await self._write_ends(record.name, ends)
             except ServiceError as error:
                 structlog.get_logger().warning("deployment not recorded yet", function=record.name, error=str(error))
                 await asyncio.sleep(delay_s)
@@ -107,10 +110,17 @@ class Deployer:
                 break
         await self.collect()
 
-    async def _write_end(self, name: FunctionName, prepared: VersionRecord, problem: Reason | None) -> None:
-        async with self._registry.writing(name) as record:
-            current = None if record is None else record.find(prepared.version)
-            if record is None or current is None or current.revision_id != prepared.revision_id:
-                return
-            ended = current.ready(self._new_id()) if problem is None else current.broken(problem, self._new_id())
-            await self._registry.put(record.with_version(ended), is_reproducible=True)
+    async def _write_ends(self, name: FunctionName, ends: Ends) -> None:
+        async with self._registry.writing(name) as before:
+            record = before
+            for prepared, problem in ends:
+                record = None if record is None else self._ended(record, prepared, problem)
+            if record is not None and record is not before:
+                await self._registry.put(record, is_reproducible=True)
+
+    def _ended(self, record: FunctionRecord, prepared: VersionRecord, problem: Reason | None) -> FunctionRecord:
+        current = record.find(prepared.version)
+        if current is None or current.revision_id != prepared.revision_id:
+            return record
+        ended = current.ready(self._new_id()) if problem is None else current.broken(problem, self._new_id())
+        return record.with_version(ended)

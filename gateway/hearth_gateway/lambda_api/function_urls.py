@@ -1,9 +1,10 @@
-"""Function URLs: an HTTP address per function.
+"""Function URLs: an HTTP address for a function, and for each of its aliases.
 
 Source: CreateFunctionUrlConfig and its siblings in the AWS Lambda API reference.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from hearth.registry import Registry
 from hearth_gateway.core import answers
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.names import FunctionReference
+from hearth_gateway.lambda_api import paging
 from hearth_gateway.lambda_api.addressing import Addressing
 from hearth_gateway.lambda_api.api import Answer, LambdaApi, Parameters
 
@@ -42,12 +44,11 @@ class FunctionUrlOperations:
 
     async def create(self, parameters: Parameters) -> Answer:
         _check_available(parameters)
-        reference = self._addressing.reference(parameters)
-        async with self._registry.writing(reference.name) as found:
-            record = _without_alias(reference, found, "Function does not exist")
-            if LATEST in record.urls:
+        async with self._writing(parameters, "Function does not exist") as (record, qualifier):
+            if qualifier in record.urls:
+                arn = record.arn if qualifier == LATEST else f"{record.arn}:{qualifier}"
                 raise ResourceConflict(
-                    f"Failed to create function url config for [functionArn = {record.arn}]. "
+                    f"Failed to create function url config for [functionArn = {arn}]. "
                     "Error message:  FunctionUrlConfig exists for this Lambda function"
                 )
             now_us = self._now_us()
@@ -60,44 +61,57 @@ class FunctionUrlOperations:
                 cors=_cors(parameters.get("Cors")),
                 invoke_mode=parameters.get("InvokeMode", "BUFFERED"),
             )
-            await self._registry.put(replace(record, urls={**record.urls, LATEST: url}))
-        answer = answers.function_url(record, url, self._endpoint)
+            changed = await self._put(record, qualifier, url)
+        answer = answers.function_url(changed, qualifier, self._endpoint)
         left_out = {"LastModifiedTime"} if "InvokeMode" in parameters else {"LastModifiedTime", "InvokeMode"}
         return 201, {name: value for name, value in answer.items() if name not in left_out}
 
     async def get(self, parameters: Parameters) -> Answer:
         reference = self._addressing.reference(parameters)
-        record = _without_alias(reference, self._registry.find(reference.name), _NO_RESOURCE)
-        return 200, answers.function_url(record, _url(record), self._endpoint)
+        record, qualifier = _target(reference, self._registry.find(reference.name), _NO_RESOURCE)
+        _url(record, qualifier)
+        return 200, answers.function_url(record, qualifier, self._endpoint)
 
     async def update(self, parameters: Parameters) -> Answer:
         _check_available(parameters)
-        reference = self._addressing.reference(parameters)
-        async with self._registry.writing(reference.name) as found:
-            record = _without_alias(reference, found, _NO_RESOURCE)
-            url = replace(_url(record), modified_us=self._now_us())
+        async with self._writing(parameters, _NO_RESOURCE) as (record, qualifier):
+            url = replace(_url(record, qualifier), modified_us=self._now_us())
+            if "AuthType" in parameters:
+                url = replace(url, auth_type=parameters["AuthType"])
             if "Cors" in parameters:
                 url = replace(url, cors=_cors(parameters["Cors"]))
             if "InvokeMode" in parameters:
                 url = replace(url, invoke_mode=parameters["InvokeMode"])
-            await self._registry.put(replace(record, urls={**record.urls, LATEST: url}))
-        return 200, answers.function_url(record, url, self._endpoint)
+            changed = await self._put(record, qualifier, url)
+        return 200, answers.function_url(changed, qualifier, self._endpoint)
 
     async def delete(self, parameters: Parameters) -> Answer:
-        reference = self._addressing.reference(parameters)
-        async with self._registry.writing(reference.name) as found:
-            record = _without_alias(reference, found, _NO_RESOURCE)
-            _url(record)
+        async with self._writing(parameters, _NO_RESOURCE) as (record, qualifier):
+            _url(record, qualifier)
             await self._registry.put(
-                replace(record, urls={key: url for key, url in record.urls.items() if key != LATEST})
+                replace(record, urls={key: url for key, url in record.urls.items() if key != qualifier})
             )
         return 204, None
 
     async def list(self, parameters: Parameters) -> Answer:
         reference = self._addressing.reference(parameters)
-        record = _without_alias(reference, self._registry.find(reference.name), "Function does not exist")
-        urls = [answers.function_url(record, url, self._endpoint) for url in record.urls.values()]
-        return 200, {"FunctionUrlConfigs": urls}
+        record = self._registry.find(reference.name)
+        if record is None:
+            raise ResourceNotFound("Function does not exist")
+        page, more = paging.page(sorted(record.urls), parameters)
+        urls = [answers.function_url(record, qualifier, self._endpoint) for qualifier in page]
+        return 200, {"FunctionUrlConfigs": urls, **more}
+
+    @asynccontextmanager
+    async def _writing(self, parameters: Parameters, missing: str) -> AsyncIterator[tuple[FunctionRecord, str]]:
+        reference = self._addressing.reference(parameters)
+        async with self._registry.writing(reference.name) as found:
+            yield _target(reference, found, missing)
+
+    async def _put(self, record: FunctionRecord, qualifier: str, url: UrlConfig) -> FunctionRecord:
+        changed = replace(record, urls={**record.urls, qualifier: url})
+        await self._registry.put(changed)
+        return changed
 
     def _now_us(self) -> int:
         return int(self._clock() * 1_000_000)
@@ -108,15 +122,15 @@ def _check_available(parameters: Parameters) -> None:
         raise InvalidParameterValue("AuthType AWS_IAM is not available yet. Please use NONE.")
 
 
-def _without_alias(reference: FunctionReference, record: FunctionRecord | None, missing: str) -> FunctionRecord:
-    """The record, addressed as a whole: a qualifier could only be an alias, and there are none."""
-    if record is None or reference.qualifier is not None:
+def _target(reference: FunctionReference, record: FunctionRecord | None, missing: str) -> tuple[FunctionRecord, str]:
+    """The function, and whose URL is meant: the function's own, or that of one of its aliases."""
+    if record is None or (reference.qualifier is not None and reference.qualifier not in record.aliases):
         raise ResourceNotFound(missing)
-    return record
+    return record, reference.qualifier or LATEST
 
 
-def _url(record: FunctionRecord) -> UrlConfig:
-    url = record.urls.get(LATEST)
+def _url(record: FunctionRecord, qualifier: str) -> UrlConfig:
+    url = record.urls.get(qualifier)
     if url is None:
         raise ResourceNotFound(_NO_RESOURCE)
     return url

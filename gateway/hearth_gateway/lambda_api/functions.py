@@ -5,24 +5,24 @@ Source: CreateFunction, GetFunction, ListFunctions, UpdateFunctionCode, UpdateFu
 the AWS Lambda API reference.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from hearth.core.errors import InvalidParameterValue, PreconditionFailed, ResourceConflict
+from hearth.core.errors import ResourceConflict
 from hearth.core.function import LATEST
 from hearth.core.records import (
     Configuration,
     Deployment,
     FunctionRecord,
     Package,
-    Phase,
     VersionRecord,
 )
 from hearth.packages import CodePackages
 from hearth.registry import Registry
-from hearth_gateway.core import answers, configuration
+from hearth_gateway.core import answers, configuration, versions
 from hearth_gateway.core.endpoint import Endpoint
+from hearth_gateway.lambda_api import paging
 from hearth_gateway.lambda_api.addressing import Addressing
 from hearth_gateway.lambda_api.api import Answer, LambdaApi, Parameters
 from hearth_gateway.lambda_api.deployer import Deployer
@@ -54,7 +54,6 @@ class FunctionOperations:
         api.register("GetFunction", self.get)
         api.register("GetFunctionConfiguration", self.get_configuration)
         api.register("ListFunctions", self.list)
-        api.register("ListVersionsByFunction", self.list_versions)
         api.register("UpdateFunctionCode", self.update_code)
         api.register("UpdateFunctionConfiguration", self.update_configuration)
         api.register("DeleteFunction", self.delete)
@@ -62,7 +61,6 @@ class FunctionOperations:
     async def create(self, parameters: Parameters) -> Answer:
         name = self._addressing.name(parameters)
         wanted = configuration.new_configuration(parameters, self._endpoint)
-        configuration.refuse_publishing(parameters)
         content = configuration.zip_of(parameters["Code"])
         tags = configuration.checked_tags(parameters.get("Tags", {}))
         async with self._registry.writing(name) as existing:
@@ -76,18 +74,19 @@ class FunctionOperations:
                     latest=self._first_version(wanted, package),
                     tags=tags,
                 )
+                record, version = self._published(record, parameters)
                 await self._registry.put(record)
-        self._deployer.settle(record, record.latest)
-        return 201, answers.function_configuration(record, self._endpoint)
+        self._deployer.settle(record, record.latest, *record.versions.values())
+        return 201, answers.function_configuration(record, version, self._endpoint)
 
     async def get(self, parameters: Parameters) -> Answer:
-        record, qualifier = self._addressing.find(parameters)
-        package = record.latest.deployment.package
+        record, version, qualifier = self._addressing.find(parameters)
+        package = version.deployment.package
         assert package is not None
         host = parameters.host or f"localhost:{self._endpoint.port}"
         location = f"http://{host}{self._packages.signed_path(package.sha256, self._clock())}"
         answer = {
-            "Configuration": answers.function_configuration(record, self._endpoint, qualifier),
+            "Configuration": answers.function_configuration(record, version, self._endpoint, qualifier),
             "Code": answers.function_code(location),
         }
         if record.tags:
@@ -97,66 +96,77 @@ class FunctionOperations:
         return 200, answer
 
     async def get_configuration(self, parameters: Parameters) -> Answer:
-        record, qualifier = self._addressing.find(parameters)
-        return 200, answers.function_configuration(record, self._endpoint, qualifier)
+        record, version, qualifier = self._addressing.find(parameters)
+        return 200, answers.function_configuration(record, version, self._endpoint, qualifier)
 
     async def list(self, parameters: Parameters) -> Answer:
-        records, more = self._addressing.page(parameters)
-        qualifier = LATEST if parameters.get("FunctionVersion") == "ALL" else None
-        return 200, {"Functions": [answers.listed_configuration(record, qualifier) for record in records], **more}
+        after, size = paging.asked(parameters)
+        if parameters.get("FunctionVersion") == "ALL":
+            return 200, self._list_all(after, size)
+        records, more = self._registry.page(after, size)
+        listed = [answers.listed_configuration(record, record.latest) for record in records]
+        return 200, {"Functions": listed, **paging.next_marker(more)}
 
-    async def list_versions(self, parameters: Parameters) -> Answer:
-        record = self._addressing.find_whole(parameters)
-        return 200, {"Versions": [answers.listed_configuration(record, LATEST)]}
+    def _list_all(self, after: str, size: int) -> dict[str, Any]:
+        """Every version is an item of its own; a page may end between two of one function."""
+        name, _, number = after.partition(":")
+        found = versions.of_page(self._registry.find(name), number, size + 1) if number else []
+        while len(found) <= size:
+            records, _ = self._registry.page(name, 1)
+            if not records:
+                break
+            found += versions.of_page(records[0], "", size + 1 - len(found))
+            name = records[0].name
+        shown = found[:size]
+        last = None if len(found) <= size else f"{shown[-1][0].name}:{shown[-1][1].version}"
+        listed = [answers.listed_configuration(record, version, version.version) for record, version in shown]
+        return {"Functions": listed, **paging.next_marker(last)}
 
     async def update_code(self, parameters: Parameters) -> Answer:
-        configuration.refuse_publishing(parameters)
         configuration.check_architecture(parameters, self._endpoint)
         content = configuration.zip_of(parameters)
         if parameters.get("DryRun"):
             return await self._dry_run(parameters, content)
-        async with self._changing(parameters) as current, self._packages.added(content) as package:
+        async with self._addressing.changing(parameters) as current, self._packages.added(content) as package:
             record = self._changed(current, replace(current.latest.deployment, package=package))
+            record, version = self._published(record, parameters)
             await self._registry.put(record)
-        self._deployer.settle(record, record.latest)
-        return 200, answers.function_configuration(record, self._endpoint)
+        self._deployer.settle(record, record.latest, version)
+        qualifier = version.version if parameters.get("Publish") else None
+        return 200, answers.function_configuration(record, version, self._endpoint, qualifier)
 
     async def update_configuration(self, parameters: Parameters) -> Answer:
-        async with self._changing(parameters) as current:
+        async with self._addressing.changing(parameters) as current:
             deployment = current.latest.deployment
             changed = configuration.changed_configuration(deployment.configuration, parameters, self._endpoint)
             record = self._changed(current, replace(deployment, configuration=changed))
             await self._registry.put(record)
         self._deployer.settle(record, record.latest)
-        return 200, answers.function_configuration(record, self._endpoint)
+        return 200, answers.function_configuration(record, record.latest, self._endpoint)
 
     async def delete(self, parameters: Parameters) -> Answer:
         reference = self._addressing.reference(parameters)
-        async with self._registry.writing(reference.name) as record:
-            if record is not None and reference.qualifier == LATEST:
-                raise InvalidParameterValue("$LATEST version cannot be deleted without deleting the function.")
-            self._addressing.found(reference, record)
-            await self._registry.remove(reference.name)
+        async with self._registry.writing(reference.name) as found:
+            record = self._addressing.found(reference, found)
+            if reference.qualifier is None:
+                await self._registry.remove(record.name)
+            else:
+                await self._registry.put(versions.without_version(record, reference.qualifier))
         await self._deployer.collect()
         return 204, None
 
     async def _dry_run(self, parameters: Parameters, content: bytes) -> Answer:
         """What the answer would be, with nothing changed."""
-        async with self._changing(parameters) as record:
+        async with self._addressing.changing(parameters) as current:
             package = await self._packages.check(content)
-            return 200, answers.function_configuration(
-                self._changed(record, replace(record.latest.deployment, package=package)), self._endpoint
-            )
+            record = self._changed(current, replace(current.latest.deployment, package=package))
+            return 200, answers.function_configuration(record, record.latest, self._endpoint)
 
-    @asynccontextmanager
-    async def _changing(self, parameters: Parameters) -> AsyncIterator[FunctionRecord]:
-        """Be the only writer of the addressed function, if it can be changed now."""
-        reference = self._addressing.reference(parameters)
-        async with self._registry.writing(reference.name) as found:
-            record = self._addressing.found(reference, found)
-            _check_revision(record, parameters.get("RevisionId"))
-            _check_settled(record)
-            yield record
+    def _published(self, record: FunctionRecord, parameters: Parameters) -> tuple[FunctionRecord, VersionRecord]:
+        """The record and what the caller is told of: `$LATEST`, or the version that was asked for along with it."""
+        if not parameters.get("Publish"):
+            return record, record.latest
+        return versions.published(record, description=None, revision_id=self._new_id(), now_ms=self._now_ms())
 
     def _first_version(self, wanted: Configuration, package: Package) -> VersionRecord:
         return VersionRecord(LATEST, Deployment(wanted, package), self._new_id(), self._now_ms())
@@ -166,19 +176,3 @@ class FunctionOperations:
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
-
-
-def _check_revision(record: FunctionRecord, revision_id: str | None) -> None:
-    if revision_id and revision_id != record.latest.revision_id:
-        raise PreconditionFailed(
-            "The Revision Id provided does not match the latest Revision Id. "
-            "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
-        )
-
-
-def _check_settled(record: FunctionRecord) -> None:
-    prefix = "The operation cannot be performed at this time."
-    if record.latest.phase is Phase.PENDING:
-        raise ResourceConflict(f"{prefix} The function is currently in the following state: Pending")
-    if record.latest.phase is Phase.UPDATING:
-        raise ResourceConflict(f"{prefix} An update is in progress for resource: {record.arn}")

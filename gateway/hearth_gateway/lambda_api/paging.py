@@ -18,12 +18,22 @@ def page(
     keys: Sequence[str], parameters: Parameters, *, limit: int = PAGE_LIMIT
 ) -> tuple[Sequence[str], dict[str, str]]:
     """The keys of the page that a request asks for, and the member that leads to the next. `keys` are in order."""
+    after, size = asked(parameters, limit=limit)
+    start = bisect_right(keys, after) if after else 0
+    found = keys[start : start + size]
+    is_last = start + size >= len(keys)
+    return found, next_marker(None if is_last else found[-1])
+
+
+def asked(parameters: Parameters, *, limit: int = PAGE_LIMIT) -> tuple[str, int]:
+    """What a request asks for: the key to go on after, "" at the start, and how many items at most."""
     try:
         after = decode_marker(parameters.get("Marker") or "")
     except ValueError as error:
         raise InvalidParameterValue("Invalid Marker.") from error
-    start = bisect_right(keys, after) if after else 0
-    size = min(parameters.get("MaxItems") or limit, limit)
-    found = keys[start : start + size]
-    is_last = start + size >= len(keys)
-    return found, {} if is_last else {"NextMarker": encode_marker(found[-1])}
+    return after, min(parameters.get("MaxItems") or limit, limit)
+
+
+def next_marker(last: str | None) -> dict[str, str]:
+    """The member that leads to the page behind this key; none at the end."""
+    return {} if last is None else {"NextMarker": encode_marker(last)}

@@ -212,6 +212,7 @@ class VersionRecord:
 
     `deployment` is what the caller asked for last. `previous` is what ran before it, kept only in the phases
     UPDATING and UPDATE_FAILED. `reason` is kept in every phase but ACTIVE. `modified_ms` is epoch milliseconds.
+    `description` is the one given at publication, None if none was: then the deployment's own stands.
     """
 
     version: str
@@ -221,6 +222,7 @@ class VersionRecord:
     phase: Phase = Phase.PENDING
     reason: Reason | None = CREATING
     previous: Deployment | None = None
+    description: str | None = None
 
     @property
     def serving(self) -> Deployment | None:

@@ -164,7 +164,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"PackageType": "Image", "Code": {"ImageUri": "x"}},
         "PackageType Image is not available yet. Please use packageType Zip.",
     ),
-    ({"Publish": True}, "Publish is not available yet. Functions have the version $LATEST only."),
     ({"Architectures": ["arm64"]}, "Architecture arm64 is not available. This platform runs x86_64."),
     ({"Layers": [f"{LAYER}:{number}" for number in range(6)]}, "Cannot reference more than 5 layers."),
     ({"Layers": [f"{LAYER}:1"]}, f"Layer version {LAYER}:1 does not exist."),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hearth.core.errors import AccessDenied, HearthError, InvalidParameterValue, ResourceNotFound, ValidationError
+from hearth.core.errors import AccessDenied, HearthError, InvalidParameterValue, ValidationError
 from hearth.core.function import FunctionName
 from hearth_gateway.core.names import (
     NAME_PATTERN,
@@ -88,17 +88,23 @@ def test_the_whole_reference_has_bounds(text: str) -> None:
         parsed(text)
 
 
-def test_a_foreign_region_is_not_reachable() -> None:
-    with pytest.raises(ResourceNotFound) as caught:
-        parsed(f"arn:aws:lambda:ap-southeast-1:{ACCOUNT}:function:hello")
-    assert caught.value.message == ("Functions from 'ap-southeast-1' are not reachable in this region ('us-east-1')")
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"arn:aws:lambda:ap-southeast-1:{ACCOUNT}:function:hello",
+        f"arn:aws-cn:lambda:cn-north-1:{ACCOUNT}:function:hello",
+        f"arn:aws-us-gov:lambda:us-gov-west-1:{ACCOUNT}:function:hello",
+        f"eu-central-1:{ACCOUNT}:function:hello",
+    ],
+)
+def test_every_region_and_partition_means_this_platform(text: str) -> None:
+    assert parsed(text) == ("hello", None)
 
 
-def test_a_foreign_account_is_denied_but_only_after_the_region() -> None:
+@pytest.mark.parametrize("prefix", ["", "arn:aws:lambda:eu-west-1:"])
+def test_a_foreign_account_is_denied(prefix: str) -> None:
     with pytest.raises(AccessDenied):
-        parsed("999999999999:function:hello")
-    with pytest.raises(ResourceNotFound):
-        parsed("arn:aws:lambda:eu-west-1:999999999999:function:hello")
+        parsed(f"{prefix}999999999999:function:hello")
 
 
 def test_a_qualifier_may_be_repeated_but_not_contradicted() -> None:
