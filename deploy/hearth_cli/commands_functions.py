@@ -24,7 +24,7 @@ _OVERLAP_BYTES = 1 << 16
 def deploy(  # noqa: PLR0913, PLR0917 - each option of the command is a parameter
     path: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder with the handler.")],
     name: Annotated[str | None, typer.Option(help="The function's name; the folder's unless given.")] = None,
-    runtime: Annotated[str | None, typer.Option(help="such as python3.13 or nodejs22.x; guessed from the files.")] = None,
+    runtime: Annotated[str | None, typer.Option(help="Such as nodejs22.x; guessed from the files.")] = None,
     handler: Annotated[str | None, typer.Option(help="module.function; guessed from the files.")] = None,
     memory: Annotated[int | None, typer.Option(help="Memory in MiB.")] = None,
     timeout: Annotated[int | None, typer.Option(help="Time limit of one invocation in seconds.")] = None,
