@@ -121,6 +121,8 @@ def _parameters(front: str) -> _Parameters:
     """Of the same client they are the same all day."""
     parts = _authorization_parts(front)
     missing = [name for name in ("Credential", "SignedHeaders") if not parts.get(name)]
+    if "Signature" in parts:
+        raise IncompleteSignature("Authorization header has a repeated 'Signature' parameter.")
     if missing:
         raise IncompleteSignature(" ".join(f"Authorization header requires '{name}' parameter." for name in missing))
     return _Parameters(*_credential(parts["Credential"]), _header_names(parts["SignedHeaders"]))
