@@ -129,6 +129,14 @@ class CodePackages:
             self._unzipped[sha256] = await asyncio.to_thread(_unzipped_bytes, self._root / sha256 / PACKAGE)
         return self._unzipped[sha256]
 
+    def without_tree(self, names: Iterable[str]) -> set[str]:
+        """Those of these packages and merged trees that are still to be made. Blocking."""
+        return {name for name in names if not (self._root / name / TREE).is_dir() and self._merged.find(name) is None}
+
+    def holds(self, name: str) -> bool:
+        """Whether the package or merged tree exists."""
+        return name in self._sizes or self._merged.find(name) is not None
+
     def tree(self, code_sha256: str) -> str:
         """The absolute path of the unpacked code."""
         path = self._root / code_sha256 / TREE

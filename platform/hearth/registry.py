@@ -5,11 +5,13 @@ Rule 2: one writer at a time per function (`writing`); readers never wait.
 Rule 3: listeners are told after memory changed, on the event loop, in the order of the changes.
 Rule 4: a write that failed may have happened all the same (the answer was lost). Its record is kept in `_doubtful`
 until a later write of the same function settles it, so that nothing it needs is thrown away.
-State: `_records`, `_names`, `_urls` and `_doubtful` are changed by `load`, `put` and `remove` only.
+Rule 5: totals over all functions are kept, not counted: nothing here takes longer for there being more functions.
+State: what begins with an underscore is changed by `load`, `put` and `remove` only, `_released` also by `released`.
 """
 
 import asyncio
 from bisect import bisect_right, insort
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -64,6 +66,9 @@ class Registry:
         self._names: list[str] = []
         self._urls: dict[str, tuple[FunctionName, str]] = {}
         self._doubtful: dict[str, FunctionRecord] = {}
+        self._needed: Counter[str] = Counter()
+        self._released: set[str] = set()
+        self._reserved = 0
         self._listeners: list[Callable[[Change], None]] = []
         self._locks: dict[str, _Turn] = {}
 
@@ -105,10 +110,23 @@ class Registry:
         more = start + limit < len(self._names)
         return [self._records[name] for name in names], names[-1] if more else None
 
+    @property
+    def reserved(self) -> int:
+        """The reserved concurrency of all functions together."""
+        return self._reserved
+
     def packages(self) -> set[str]:
         """The SHA-256 of every package that any function needs, or may need."""
-        known = (*self._records.values(), *self._doubtful.values())
-        return {sha256 for record in known for sha256 in record.packages}
+        return set(self._needed).union(*(record.packages for record in self._doubtful.values()))
+
+    def needs(self, sha256: str) -> bool:
+        """Whether any function needs this package, or may need it."""
+        return sha256 in self._needed or any(sha256 in record.packages for record in self._doubtful.values())
+
+    def released(self) -> set[str]:
+        """The packages that lost their last function since this was asked last. One may have found another since."""
+        released, self._released = self._released, set()
+        return released
 
     @asynccontextmanager
     async def writing(self, name: str) -> AsyncIterator[FunctionRecord | None]:
@@ -131,16 +149,17 @@ class Registry:
         except BaseException:
             self._doubtful[record.name] = record
             raise
-        self._doubtful.pop(record.name, None)
+        self._settle_doubt(record.name)
         self._take(record)
 
     async def remove(self, name: FunctionName) -> None:
         """Forget the function, durably. To be called inside `writing`."""
         await self._store.delete(name)
-        self._doubtful.pop(name, None)
+        self._settle_doubt(name)
         record = self._records.pop(name, None)
         if record is None:
             return
+        self._count(record, None)
         del self._names[bisect_right(self._names, name) - 1]
         for url in record.urls.values():
             del self._urls[url.url_id]
@@ -151,8 +170,26 @@ class Registry:
         if before is None:
             insort(self._names, record.name)
         self._records[record.name] = record
+        self._count(before, record)
         self._index_url(before, record)
         self._announce(before, record)
+
+    def _settle_doubt(self, name: str) -> None:
+        doubtful = self._doubtful.pop(name, None)
+        if doubtful is not None:
+            self._released |= doubtful.packages
+
+    def _count(self, before: FunctionRecord | None, after: FunctionRecord | None) -> None:
+        """Keep the totals: `before` does not count any more, `after` does."""
+        lost = frozenset() if before is None else before.packages
+        gained = frozenset() if after is None else after.packages
+        self._reserved += (after.reserved or 0 if after else 0) - (before.reserved or 0 if before else 0)
+        self._needed.update(gained - lost)
+        for sha256 in lost - gained:
+            self._needed[sha256] -= 1
+            if not self._needed[sha256]:
+                del self._needed[sha256]
+                self._released.add(sha256)
 
     def _index_url(self, before: FunctionRecord | None, record: FunctionRecord) -> None:
         for url in () if before is None else before.urls.values():

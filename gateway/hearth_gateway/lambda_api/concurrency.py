@@ -47,7 +47,7 @@ class ConcurrencyOperations:
         return 204, None
 
     async def account_settings(self, parameters: Parameters) -> Answer:
-        unreserved = self._endpoint.account_concurrency - self._reserved_by_others(None)
+        unreserved = self._endpoint.account_concurrency - self._registry.reserved
         limit = {
             "TotalCodeSize": self._endpoint.code_storage_bytes,
             "CodeSizeUnzipped": MAX_UNZIPPED_BYTES,
@@ -61,16 +61,13 @@ class ConcurrencyOperations:
     async def _reserve(self, parameters: Parameters, reserved: int | None) -> None:
         async with self._reserving, self._addressing.writing(parameters) as record:
             if reserved is not None:
-                self._check_unreserved(record.name, reserved)
+                self._check_unreserved(reserved - (record.reserved or 0))
             await self._registry.put(replace(record, reserved=reserved))
 
-    def _check_unreserved(self, name: str, reserved: int) -> None:
-        left = self._endpoint.account_concurrency - self._reserved_by_others(name) - reserved
+    def _check_unreserved(self, added: int) -> None:
+        left = self._endpoint.account_concurrency - self._registry.reserved - added
         if left < self._endpoint.unreserved_minimum:
             raise InvalidParameterValue(
                 "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
                 f"below its minimum value of [{self._endpoint.unreserved_minimum}]."
             )
-
-    def _reserved_by_others(self, name: str | None) -> int:
-        return sum(record.reserved or 0 for record in self._registry if record.name != name)

@@ -25,6 +25,9 @@ Ends = Sequence[tuple[VersionRecord, Reason | None]]
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 10.0
 
+LOOK_AGAIN_S = 10.0
+"""How long packages that somebody else than a function still needed are left alone, at least."""
+
 
 class Deployer:
     """The tasks that make packages ready. An async context manager: leaving it abandons what is unfinished, which
@@ -35,6 +38,8 @@ class Deployer:
         self._packages = packages
         self._new_id = new_id
         self._group = asyncio.TaskGroup()
+        self._kept: set[str] = set()
+        self._look_again_at = 0.0
         self._running: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(PARALLEL_UNPACKS)
 
@@ -50,8 +55,12 @@ class Deployer:
     async def resume(self) -> None:
         """Take up what a crash interrupted, make again the trees that are missing, drop what nobody needs."""
         await self.collect()
+        missing = await asyncio.to_thread(self._packages.without_tree, self._registry.packages())
         for record in self._registry:
-            self.settle(record, record.latest, *record.versions.values())
+            everything = (record.latest, *record.versions.values())
+            unready = [version for version in everything if version.phase in SETTLING or version.packages & missing]
+            if unready:
+                self.settle(record, *unready)
 
     def settle(self, record: FunctionRecord, *versions: VersionRecord) -> None:
         """Make the deployments of these versions ready and say so in the record; returns at once."""
@@ -64,8 +73,19 @@ class Deployer:
         while self._running:
             await asyncio.wait(self._running)
 
+    async def collect_released(self) -> None:
+        """Delete packages that no function needs any more, if there are any. What others still need, as running
+        environments do, is tried again with the next ones, but not with each deployment: looking costs a little."""
+        released, now = self._registry.released(), asyncio.get_running_loop().time()
+        if not released and (not self._kept or now < self._look_again_at):
+            return
+        await self.collect()
+        suspects = self._kept | released
+        self._kept = {name for name in suspects if self._packages.holds(name) and not self._registry.needs(name)}
+        self._look_again_at = now + LOOK_AGAIN_S
+
     async def collect(self) -> None:
-        """Delete packages that no function needs. That it fails is no reason to fail anything else."""
+        """Delete packages that nobody needs. That it fails is no reason to fail anything else."""
         try:
             await self._packages.collect(self._registry.packages)
         except OSError as error:
@@ -108,7 +128,7 @@ class Deployer:
                 delay_s = min(2 * delay_s, LAST_RETRY_S)
             else:
                 break
-        await self.collect()
+        await self.collect_released()
 
     async def _write_ends(self, name: FunctionName, ends: Ends) -> None:
         async with self._registry.writing(name) as before:

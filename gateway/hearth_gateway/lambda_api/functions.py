@@ -11,21 +11,17 @@ from typing import Any
 
 from hearth.core.errors import ResourceConflict
 from hearth.core.function import LATEST
-from hearth.core.records import (
-    Configuration,
-    Deployment,
-    FunctionRecord,
-    Package,
-    VersionRecord,
-)
-from hearth.packages import CodePackages
+from hearth.core.records import Deployment, FunctionRecord, VersionRecord
+from hearth.packages import CodePackages, Content
 from hearth.registry import Registry
 from hearth_gateway.core import answers, configuration, versions
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api import paging
 from hearth_gateway.lambda_api.addressing import Addressing
 from hearth_gateway.lambda_api.api import Answer, LambdaApi, Parameters
+from hearth_gateway.lambda_api.code_sources import CodeSources
 from hearth_gateway.lambda_api.deployer import Deployer
+from hearth_gateway.lambda_api.layers import AttachedLayers
 
 
 class FunctionOperations:
@@ -37,6 +33,8 @@ class FunctionOperations:
         registry: Registry,
         packages: CodePackages,
         *,
+        sources: CodeSources,
+        layers: AttachedLayers,
         deployer: Deployer,
         clock: Callable[[], float],
         new_id: Callable[[], str],
@@ -44,6 +42,8 @@ class FunctionOperations:
         self._endpoint = endpoint
         self._registry = registry
         self._packages = packages
+        self._sources = sources
+        self._layers = layers
         self._deployer = deployer
         self._addressing = Addressing(registry, endpoint)
         self._clock = clock
@@ -61,17 +61,19 @@ class FunctionOperations:
     async def create(self, parameters: Parameters) -> Answer:
         name = self._addressing.name(parameters)
         wanted = configuration.new_configuration(parameters, self._endpoint)
-        content = configuration.zip_of(parameters["Code"])
         tags = configuration.checked_tags(parameters.get("Tags", {}))
-        async with self._registry.writing(name) as existing:
+        async with self._sources.zipped(parameters["Code"]) as content, self._registry.writing(name) as existing:
             if existing is not None:
                 raise ResourceConflict(f"Function already exist: {name}")
-            async with self._packages.added(content) as package:
+            async with (
+                self._packages.added(content) as package,
+                self._layers.attached(Deployment(wanted, package), parameters) as deployment,
+            ):
                 record = FunctionRecord(
                     name=name,
                     region=self._endpoint.region,
                     account=self._endpoint.account,
-                    latest=self._first_version(wanted, package),
+                    latest=VersionRecord(LATEST, deployment, self._new_id(), self._now_ms()),
                     tags=tags,
                 )
                 record, version = self._published(record, parameters)
@@ -124,23 +126,29 @@ class FunctionOperations:
 
     async def update_code(self, parameters: Parameters) -> Answer:
         configuration.check_architecture(parameters, self._endpoint)
-        content = configuration.zip_of(parameters)
-        if parameters.get("DryRun"):
-            return await self._dry_run(parameters, content)
-        async with self._addressing.changing(parameters) as current, self._packages.added(content) as package:
-            record = self._changed(current, replace(current.latest.deployment, package=package))
-            record, version = self._published(record, parameters)
-            await self._registry.put(record)
+        async with self._sources.zipped(parameters) as content:
+            if parameters.get("DryRun"):
+                return await self._dry_run(parameters, content)
+            record, version = await self._with_code(parameters, content)
         self._deployer.settle(record, record.latest, version)
         qualifier = version.version if parameters.get("Publish") else None
         return 200, answers.function_configuration(record, version, self._endpoint, qualifier)
+
+    async def _with_code(self, parameters: Parameters, content: Content) -> tuple[FunctionRecord, VersionRecord]:
+        async with self._addressing.changing(parameters) as current, self._packages.added(content) as package:
+            wanted = replace(current.latest.deployment, package=package)
+            async with self._layers.attached(wanted, parameters) as deployment:
+                record, version = self._published(self._changed(current, deployment), parameters)
+                await self._registry.put(record)
+        return record, version
 
     async def update_configuration(self, parameters: Parameters) -> Answer:
         async with self._addressing.changing(parameters) as current:
             deployment = current.latest.deployment
             changed = configuration.changed_configuration(deployment.configuration, parameters, self._endpoint)
-            record = self._changed(current, replace(deployment, configuration=changed))
-            await self._registry.put(record)
+            async with self._layers.attached(replace(deployment, configuration=changed), parameters) as wanted:
+                record = self._changed(current, wanted)
+                await self._registry.put(record)
         self._deployer.settle(record, record.latest)
         return 200, answers.function_configuration(record, record.latest, self._endpoint)
 
@@ -152,10 +160,10 @@ class FunctionOperations:
                 await self._registry.remove(record.name)
             else:
                 await self._registry.put(versions.without_version(record, reference.qualifier))
-        await self._deployer.collect()
+        await self._deployer.collect_released()
         return 204, None
 
-    async def _dry_run(self, parameters: Parameters, content: bytes) -> Answer:
+    async def _dry_run(self, parameters: Parameters, content: Content) -> Answer:
         """What the answer would be, with nothing changed."""
         async with self._addressing.changing(parameters) as current:
             package = await self._packages.check(content)
@@ -167,9 +175,6 @@ class FunctionOperations:
         if not parameters.get("Publish"):
             return record, record.latest
         return versions.published(record, description=None, revision_id=self._new_id(), now_ms=self._now_ms())
-
-    def _first_version(self, wanted: Configuration, package: Package) -> VersionRecord:
-        return VersionRecord(LATEST, Deployment(wanted, package), self._new_id(), self._now_ms())
 
     def _changed(self, record: FunctionRecord, deployment: Deployment) -> FunctionRecord:
         return replace(record, latest=record.latest.changed(deployment, self._new_id(), self._now_ms()))

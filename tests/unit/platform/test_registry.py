@@ -168,3 +168,33 @@ async def test_one_function_has_one_writer_at_a_time(registry: Registry) -> None
 async def test_writers_of_other_functions_do_not_wait(registry: Registry) -> None:
     async with asyncio.timeout(5), registry.writing("one"), registry.writing("two"):
         pass
+
+
+async def test_the_reserved_concurrency_of_all_functions_is_one_sum(registry: Registry) -> None:
+    await registry.put(replace(active("a"), reserved=3))
+    await registry.put(replace(active("b"), reserved=4))
+    await registry.put(active("c"))
+    assert registry.reserved == 7
+    await registry.put(replace(active("a"), reserved=None))
+    await registry.remove(FunctionName("b"))
+    assert registry.reserved == 0
+
+
+async def test_a_package_is_released_by_the_last_function_that_needs_it(registry: Registry) -> None:
+    await registry.put(active("a", "aa"))
+    await registry.put(active("b", "aa"))
+    await registry.put(active("b", "bb"))
+    assert registry.released() == set()
+    await registry.remove(FunctionName("a"))
+    assert registry.released() == {"aa"}
+    assert registry.released() == set()
+    assert (registry.packages(), registry.needs("bb"), registry.needs("aa")) == ({"bb"}, True, False)
+
+
+async def test_a_package_is_released_when_a_doubt_about_it_is_settled(registry: Registry, store: InMemoryStore) -> None:
+    store.fail_next = True
+    with pytest.raises(ServiceError):
+        await registry.put(active(package="aa"))
+    assert registry.needs("aa")
+    await registry.put(active(package="bb"))
+    assert registry.released() == {"aa"}
