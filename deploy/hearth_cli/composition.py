@@ -6,6 +6,7 @@ removes the containers of the run before, then what takes events, and the one po
 
 import asyncio
 import os
+import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -37,11 +38,13 @@ from hearth.registry import Change, Configured, Forgotten, Limited, Registry, Wi
 from hearth_cli import images, own_redis, sweep
 from hearth_cli.console import Failure
 from hearth_cli.locations import DataDir, data_dir, key_pair, session_key
+from hearth_gateway.adapters.redis_events import RedisEvents
 from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.auth.authentication import Authenticator, SignatureAuthenticator, TrustingAuthenticator
 from hearth_gateway.auth.gate import Gate
 from hearth_gateway.auth.url_guard import UrlGuard
 from hearth_gateway.core.authorization import Place as ResourcePlace
+from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.capacity_providers import CapacityProviders
 from hearth_gateway.lambda_api.control_plane import ControlPlane, control_plane
@@ -125,9 +128,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         keys = await _access_keys(settings, place, client)
         authenticator = _authenticator(settings, keys)
         gate = Gate(registry, ResourcePlace(settings.region, settings.account))
+        events = await stack.enter_async_context(_async_invocations(url, registry, engine, clock))
+        registry.on_change(lambda _: events.functions_changed())
         services = Services(
             registry=registry,
             scheduler=engine,
+            events=events,
             api=plane.api,
             packages=packages,
             logs=logs,
@@ -274,6 +280,26 @@ def _exchange_run(place: DataDir, run: str) -> str | None:
     fresh.write_text(run, encoding="ascii")
     fresh.replace(file)
     return previous
+
+
+@asynccontextmanager
+async def _async_invocations(
+    url: str, registry: Registry, engine: Engine, clock: SystemClock
+) -> AsyncIterator[AsyncInvocations]:
+    queue = RedisEvents(url)
+    try:
+        async with AsyncInvocations(
+            queue,
+            registry,
+            engine,
+            clock,
+            chance=random.random,
+            new_id=lambda: str(uuid.uuid4()),
+            drain_s=DRAIN_S,
+        ) as events:
+            yield events
+    finally:
+        await queue.close()
 
 
 def _register_mappings(

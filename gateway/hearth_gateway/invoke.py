@@ -8,7 +8,7 @@ Source: "Invoke" in the AWS Lambda API reference.
 import time
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import assert_never
+from typing import Protocol, assert_never
 from urllib.parse import parse_qs, unquote
 
 import orjson
@@ -18,6 +18,7 @@ from hearth.core.errors import (
     InvalidParameterValue,
     InvalidRequestContent,
     RecursiveInvocation,
+    RequestTooLarge,
     ResourceNotFound,
     ServiceError,
     TooManyRequests,
@@ -29,6 +30,7 @@ from hearth.core.records import FunctionRecord
 from hearth.ports import Scheduler
 from hearth.registry import Registry
 from hearth_gateway.core import invoke_request, lineage, names
+from hearth_gateway.core.async_event import AsyncEvent
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.http_response import content_type_header
 from hearth_gateway.core.invoke_request import InvocationType
@@ -38,25 +40,67 @@ from hearth_gateway.core.tracing import TRACE_BYTES, trace_header
 from hearth_gateway.random_bytes import RandomBytes
 
 DRY_RUN = ApiResponse(204)
+MAX_EVENT_BYTES = 1_048_576
+"""Payload of an asynchronous invocation, AWS Lambda quotas."""
+MAX_INVOKE_ASYNC_BYTES = 262_144
+"""Payload of InvokeAsync."""
+
+
+class Events(Protocol):
+    """Takes asynchronous invocations."""
+
+    async def accept(self, event: AsyncEvent) -> None:
+        """Keep the event, on disk when this returns. Raises ServiceError if it cannot be kept."""
+        ...
 
 
 class Invoker:
     """Answers Invoke."""
 
-    def __init__(self, registry: Registry, scheduler: Scheduler, endpoint: Endpoint) -> None:
+    def __init__(self, registry: Registry, scheduler: Scheduler, endpoint: Endpoint, events: Events) -> None:
         self._registry = registry
         self._scheduler = scheduler
         self._endpoint = endpoint
+        self._events = events
         self._random = RandomBytes()
 
     async def invoke(
         self, label: str, query: str, headers: Mapping[str, str], *, body: bytes, request_id: str
     ) -> ApiResponse:
         """Run a function once and wait for its answer. `label` and `query` are raw; raises HearthError."""
+        if headers.get("X-Amz-Invocation-Type") == InvocationType.EVENT.value:
+            return await self.accept(label, query, headers, body=body, request_id=request_id)
         invocation = self.prepare(label, query, headers, body=body, request_id=request_id)
         if invocation is None:
             return DRY_RUN
         return answer(invocation, await self._scheduler.invoke(invocation))
+
+    async def accept(
+        self,
+        label: str,
+        query: str,
+        headers: Mapping[str, str],
+        *,
+        body: bytes,
+        request_id: str,
+        max_bytes: int = MAX_EVENT_BYTES,
+    ) -> ApiResponse:
+        """Keep an event to run the function with later, and say so once it is on disk. Raises HearthError."""
+        if len(body) > max_bytes:
+            raise RequestTooLarge(f"Request must be smaller than {max_bytes} bytes for the InvokeFunction operation")
+        record, _, invoked_arn = self._find(label, query)
+        trace_id = self._trace(record, headers)
+        event = AsyncEvent(
+            id=request_id,
+            function=record.name,
+            qualifier=self._reference(label, query).qualifier or "",
+            invoked_arn=invoked_arn,
+            payload=checked_payload(body),
+            trace_id=trace_id,
+            accepted_ms=time.time_ns() // 1_000_000,
+        )
+        await self._events.accept(event)
+        return ApiResponse(202, b"", {"X-Amzn-Trace-Id": trace_id})
 
     def prepare(
         self, label: str, query: str, headers: Mapping[str, str], *, body: bytes, request_id: str
@@ -67,10 +111,7 @@ class Invoker:
         kind = invoke_request.invocation_type(get("X-Amz-Invocation-Type", ""))
         record, function, invoked_arn = self._find(label, query)
         context = get("X-Amz-Client-Context")
-        incoming = get("X-Amzn-Trace-Id", "")
-        trace_id = trace_header(incoming, self._random.take(TRACE_BYTES), int(time.time()))
-        if incoming:
-            trace_id = _traced(record, incoming, trace_id)
+        trace_id = self._trace(record, headers)
         invocation = Invocation(
             request_id,
             function,
@@ -97,6 +138,11 @@ class Invoker:
         if record is None or version is None:
             raise names.function_not_found(reference, self._endpoint.region, self._endpoint.account)
         return record, record.version(version.version), self._arn(record, reference)
+
+    def _trace(self, record: FunctionRecord, headers: Mapping[str, str]) -> str:
+        incoming = headers.get("X-Amzn-Trace-Id", "")
+        trace_id = trace_header(incoming, self._random.take(TRACE_BYTES), int(time.time()))
+        return _traced(record, incoming, trace_id) if incoming else trace_id
 
     def _reference(self, label: str, query: str) -> FunctionReference:
         reference = names.parse_function_name(unquote(label), self._endpoint.region, self._endpoint.account)

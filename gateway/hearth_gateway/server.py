@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import orjson
 import structlog
@@ -38,7 +38,7 @@ from hearth_gateway.core.sigv4 import Signed
 from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
 from hearth_gateway.fast_lane import Answer, Done, FastLane, Handler, NotPlain, answered, failed
 from hearth_gateway.function_url import FunctionUrls, UrlTarget
-from hearth_gateway.invoke import DRY_RUN, Invoker, answer
+from hearth_gateway.invoke import DRY_RUN, MAX_INVOKE_ASYNC_BYTES, Events, Invoker, answer
 from hearth_gateway.own_pages import CODE_PREFIX, HEALTH, KEYS, LOGS_PREFIX, KeyPages, LogPages, is_own
 from hearth_gateway.random_bytes import RandomBytes
 from hearth_gateway.request_body import read_body
@@ -86,6 +86,7 @@ class Services:
 
     registry: Registry
     scheduler: Scheduler
+    events: Events
     api: Api
     packages: SignedPackages
     logs: LogReader
@@ -106,7 +107,7 @@ class GatewayServer:
         self._host = host
         self._port = port
         self._grace_s = grace_s
-        self._invoker = Invoker(services.registry, services.scheduler, endpoint)
+        self._invoker = Invoker(services.registry, services.scheduler, endpoint, services.events)
         self._urls = FunctionUrls(services.registry, services.scheduler, endpoint.port, services.url_guard)
         self._streams = ResponseStreams(self._invoker, services.scheduler)
         self._streamed_urls = StreamedUrls(self._urls, services.scheduler)
@@ -160,6 +161,8 @@ class GatewayServer:
             return None
         if _URL_HOST in head.headers[b"host"].decode("latin-1") or head.target.startswith(_URL_PREFIX):
             return self._url_plainly
+        if head.headers.get(b"x-amz-invocation-type") == b"Event":
+            return None  # it waits for the disk, not for the function
         is_invoke = head.target.startswith(_INVOKE_PREFIX) and head.method == "POST"
         return self._invoke_plainly if is_invoke and head.path.endswith(_INVOKE_SUFFIX) else None
 
@@ -292,7 +295,20 @@ class GatewayServer:
             raise UnknownOperation(f"{request.method} {path} is no operation of this service.")
         if found.operation == "InvokeWithResponseStream":
             return await self._stream(request, ticket, found, identity=identity)
+        if found.operation == "InvokeAsync":
+            return await self._invoke_async(request, ticket, found, identity=identity)
         return _answer(await self._operate(request, ticket, found), identity)
+
+    async def _invoke_async(
+        self, request: web.BaseRequest, ticket: Ticket, found: Route, *, identity: str
+    ) -> web.StreamResponse:
+        body = await verify_aside(ticket, await read_body(request, MAX_REQUEST_BYTES, found.operation))
+        label = quote(found.labels["FunctionName"], safe="")
+        self._gate.permit_invocation(ticket.caller, label, "")
+        answer = await self._invoker.accept(
+            label, "", request.headers, body=body, request_id=identity, max_bytes=MAX_INVOKE_ASYNC_BYTES
+        )
+        return _answer(answer, identity)
 
     async def _invoke(
         self, request: web.BaseRequest, ticket: Ticket, label: str, *, identity: str

@@ -8,7 +8,7 @@ import json
 from base64 import b64decode
 from enum import Enum
 
-from hearth.core.errors import InvalidParameterValue, InvalidRequestContent, ValidationError
+from hearth.core.errors import InvalidRequestContent, ValidationError
 from hearth.core.invocation import Ledger
 
 MAX_CLIENT_CONTEXT = 3583
@@ -32,8 +32,6 @@ def invocation_type(header: str) -> InvocationType:
     kind = _TYPES.get(header)
     if kind is None:
         raise _not_in_enum(header, "invocationType", "[Event, RequestResponse, DryRun]")
-    if kind is InvocationType.EVENT:
-        raise InvalidParameterValue("InvocationType Event is not available yet")
     return kind
 
 

@@ -13,6 +13,7 @@ from hearth_gateway.lambda_api.api import LambdaApi
 from hearth_gateway.lambda_api.code_signing import CodeSigning
 from hearth_gateway.lambda_api.concurrency import ConcurrencyOperations
 from hearth_gateway.lambda_api.deployer import Deployer
+from hearth_gateway.lambda_api.event_invoke_configs import EventInvokeConfigs
 from hearth_gateway.lambda_api.function_settings import FunctionSettings
 from hearth_gateway.lambda_api.function_urls import FunctionUrlOperations
 from hearth_gateway.lambda_api.functions import FunctionOperations
@@ -54,6 +55,7 @@ async def control_plane(
         tags = TagOperations(endpoint, registry)
         tags.register(api)
         PolicyOperations(endpoint, registry, new_id=new_id).register(api)
+        EventInvokeConfigs(endpoint, registry, clock=clock, new_id=new_id).register(api)
         FunctionSettings(endpoint, registry).register(api)
         CodeSigning(endpoint, registry).register(api)
         await deployer.resume()

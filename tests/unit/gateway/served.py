@@ -20,6 +20,7 @@ from hearth.testing import InMemoryStore
 from hearth_gateway.auth.authentication import Authenticator, TrustingAuthenticator
 from hearth_gateway.auth.gate import Gate, Permit
 from hearth_gateway.auth.url_guard import UrlGuard
+from hearth_gateway.core.async_event import AsyncEvent
 from hearth_gateway.core.authorization import Place
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.operations import ApiResponse, Route
@@ -68,6 +69,16 @@ def access_keys() -> AccessKeys:
     return AccessKeys(InMemoryStore(), ACCOUNT, ADMIN, SessionIssuer(bytes(32)))
 
 
+class RecordingEvents:
+    """Takes asynchronous invocations, and keeps them."""
+
+    def __init__(self) -> None:
+        self.accepted: list[AsyncEvent] = []
+
+    async def accept(self, event: AsyncEvent) -> None:
+        self.accepted.append(event)
+
+
 class OnePackage:
     """Knows one signature for one file."""
 
@@ -92,6 +103,7 @@ class Served:
     logs: FunctionLogs
     package: OnePackage
     health: dict[str, object] = field(default_factory=dict)
+    events: RecordingEvents = field(default_factory=RecordingEvents)
 
     @property
     def base(self) -> str:
@@ -123,6 +135,7 @@ async def serving(
     """A server with the functions `hello` (without a URL), `web` (with one) and `unready`. Everybody may do everything
     unless an authenticator is given."""
     registry, scheduler, api = Registry(InMemoryStore()), FakeScheduler(), RecordingApi()
+    events = RecordingEvents()
     package = OnePackage(directory / "package.zip")
     health: dict[str, object] = {"status": "ok"}
     async with FunctionLogs(directory / "logs", 2**20) as logs:
@@ -133,6 +146,7 @@ async def serving(
         services = Services(
             registry,
             scheduler,
+            events,
             api,
             package,
             logs,
@@ -146,7 +160,7 @@ async def serving(
             GatewayServer(services, ENDPOINT, host="127.0.0.1", port=0, grace_s=grace_s) as server,
             aiohttp.ClientSession(auto_decompress=False) as client,
         ):
-            served = Served(server, client, registry, scheduler, api, logs, package, health)
+            served = Served(server, client, registry, scheduler, api, logs, package, health, events)
             await served.put(record("hello"))
             await served.put(record("web", url=True))
             await served.put(record("unready", is_active=False))

@@ -199,7 +199,6 @@ async def test_a_bad_client_context_is_refused(served: Served, context: str) -> 
 @pytest.mark.parametrize(
     ("header", "value", "code"),
     [
-        ("X_Amz_Invocation_Type", "Event", "InvalidParameterValueException"),
         ("X_Amz_Invocation_Type", "event", "ValidationException"),
         ("X_Amz_Log_Type", "All", "ValidationException"),
         ("X_Amz_Tenant_Id", "blue", "InvalidParameterValueException"),
@@ -275,3 +274,33 @@ async def test_a_chain_that_came_back_too_often_is_ended(served: Served) -> None
     assert (status, headers["x-amzn-ErrorType"]) == (400, "RecursiveInvocationException")
     assert b"PutFunctionRecursionConfig" in body
     assert len(served.scheduler.invocations) == 16
+
+
+async def test_an_event_is_answered_once_it_is_kept(served: Served) -> None:
+    status, headers, body = await post(
+        served, f"{INVOKE}?Qualifier=%24LATEST", b'{"n":1}', X_Amz_Invocation_Type="Event"
+    )
+    assert (status, body) == (202, b"")
+    assert "X-Amz-Executed-Version" not in headers
+    event = served.events.accepted[0]
+    assert (event.id, event.payload) == (headers["x-amzn-RequestId"], b'{"n":1}')
+    assert (event.function, event.qualifier, event.invoked_arn) == ("hello", "$LATEST", f"{ARN}:$LATEST")
+    assert served.scheduler.invocations == []
+
+
+@pytest.mark.parametrize(
+    ("target", "body", "status"),
+    [(INVOKE, b" " * (2**20 + 1), 413), (INVOKE, b"nonsense", 400), (INVOKE.replace("hello", "nobody"), b"{}", 404)],
+)
+async def test_an_event_that_is_refused_is_not_kept(served: Served, target: str, body: bytes, status: int) -> None:
+    found, _, _ = await post(served, target, body, X_Amz_Invocation_Type="Event")
+    assert (found, served.events.accepted) == (status, [])
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_the_old_way_of_invoking_asynchronously_still_works(served: Served, slash: str) -> None:
+    target = f"/2014-11-13/functions/hello/invoke-async{slash}"
+    status, _, _ = await post(served, target, b'{"n":1}')
+    assert (status, served.events.accepted[0].payload) == (202, b'{"n":1}')
+    status, _, _ = await post(served, target, b'"' + b"x" * 2**18 + b'"')
+    assert (status, len(served.events.accepted)) == (413, 1)

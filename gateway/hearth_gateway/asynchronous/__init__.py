@@ -1,0 +1,1 @@
+"""Asynchronous invocations: accepted into a durable queue, run from there."""

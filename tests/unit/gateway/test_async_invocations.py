@@ -1,0 +1,207 @@
+"""Asynchronous invocations from acceptance to their end, in virtual time."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import pytest
+from tests.unit.gateway.served import record
+from tests.unit.gateway.sources.stage import in_virtual_time
+
+from hearth.core.attachments import EventInvokeConfig
+from hearth.core.errors import ServiceError
+from hearth.core.function import FunctionName
+from hearth.core.invocation import FailureKind, FunctionFailed, Invocation, Ledger, Outcome, PlatformFailed
+from hearth.core.records import FunctionRecord
+from hearth.registry import Registry
+from hearth.testing import InMemoryStore
+from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
+from hearth_gateway.asynchronous.testing import InMemoryEvents
+from hearth_gateway.core.async_event import AsyncEvent
+from hearth_gateway.sources.testing import LoopClock
+from hearth_gateway.testing import FakeScheduler
+
+QUEUE = "arn:aws:sqs:us-east-1:000000000000:failed"
+BOOM = FunctionFailed(FailureKind.HANDLER, b'{"errorMessage":"boom"}', Ledger())
+
+
+@dataclass
+class Stage:
+    events: AsyncInvocations
+    queue: InMemoryEvents
+    registry: Registry
+    scheduler: FakeScheduler
+    clock: LoopClock
+
+    async def accept(self, number: int = 1, name: str = "hello") -> AsyncEvent:
+        event = AsyncEvent(f"id-{number}", FunctionName(name), "", "arn:f", b"{}", "", self.clock.now_ms())
+        await self.events.accept(event)
+        return event
+
+    async def ended(self) -> None:
+        """Until no event is left."""
+        while self.queue.kept:
+            await self.clock.pause(1)
+
+    def change(self, **fields: Any) -> FunctionRecord:
+        found = self.registry.find("hello")
+        assert found is not None
+        return replace(found, **fields)
+
+
+@asynccontextmanager
+async def stage(queue: InMemoryEvents | None = None, places: int | None = None) -> AsyncIterator[Stage]:
+    registry, scheduler, clock, ids = Registry(InMemoryStore()), FakeScheduler(places), LoopClock(), count(100)
+    for name in ("hello", "other"):
+        await registry.put(record(name))
+    queue = queue or InMemoryEvents()
+    events = AsyncInvocations(
+        queue, registry, scheduler, clock, chance=lambda: 0.5, new_id=lambda: f"id-{next(ids)}", drain_s=5.0
+    )
+    registry.on_change(lambda _: events.functions_changed())
+    async with events:
+        yield Stage(events, queue, registry, scheduler, clock)
+
+
+@in_virtual_time
+async def test_an_event_runs_once_under_its_own_request_id() -> None:
+    async with stage() as on:
+        event = await on.accept()
+        await on.ended()
+        assert [one.request_id for one in on.scheduler.invocations] == [event.id]
+
+
+@in_virtual_time
+async def test_a_failing_function_is_run_three_times_within_three_minutes() -> None:
+    async with stage() as on:
+        on.scheduler.script("hello", lambda _: BOOM)
+        began = on.clock.now_ms()
+        await on.accept()
+        await on.ended()
+        assert [one.request_id for one in on.scheduler.invocations] == ["id-1"] * 3
+        assert 180_000 <= on.clock.now_ms() - began < 185_000
+
+
+@in_virtual_time
+async def test_the_functions_own_settings_count() -> None:
+    async with stage() as on:
+        config = EventInvokeConfig(0, max_retry_attempts=0, on_failure=QUEUE)
+        await on.registry.put(on.change(event_invoke={"$LATEST": config}))
+        on.scheduler.script("hello", lambda _: BOOM)
+        await on.accept()
+        await on.ended()
+        assert len(on.scheduler.invocations) == 1
+        letter = json.loads(on.queue.lists["failed"][0])
+        assert letter["requestContext"]["condition"] == "RetriesExhausted"
+
+
+@in_virtual_time
+async def test_a_record_can_be_another_functions_event() -> None:
+    async with stage() as on:
+        target = "arn:aws:lambda:us-east-1:000000000000:function:other"
+        await on.registry.put(on.change(event_invoke={"$LATEST": EventInvokeConfig(0, on_success=target)}))
+        await on.accept()
+        await on.ended()
+        first, second = on.scheduler.invocations
+        assert (first.function.name, second.function.name) == ("hello", "other")
+        assert json.loads(second.payload)["requestContext"]["requestId"] == first.request_id
+        assert second.request_id != first.request_id
+
+
+@in_virtual_time
+async def test_a_destination_that_cannot_be_reached_costs_its_record_alone() -> None:
+    async with stage() as on:
+        topic = "arn:aws:sns:us-east-1:000000000000:topic"
+        await on.registry.put(on.change(event_invoke={"$LATEST": EventInvokeConfig(0, on_success=topic)}))
+        await on.accept()
+        await on.ended()
+        assert on.queue.lists == {}
+
+
+@in_virtual_time
+async def test_the_platforms_failures_are_not_attempts() -> None:
+    async with stage() as on:
+        on.scheduler.answer_next("hello", *[PlatformFailed("lost", was_started=True)] * 6)
+        await on.accept()
+        await on.ended()
+        assert len(on.scheduler.invocations) == 7
+
+
+@in_virtual_time
+async def test_no_more_run_at_once_than_there_are_places() -> None:
+    running, most = 0, 0
+
+    async def slow(_: Invocation) -> Outcome:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(10)
+        running -= 1
+        return BOOM
+
+    async with stage(places=2) as on:
+        await on.registry.put(on.change(event_invoke={"$LATEST": EventInvokeConfig(0, max_retry_attempts=0)}))
+        on.scheduler.script("hello", slow)
+        for number in range(9):
+            await on.accept(number)
+        await on.ended()
+        assert (len(on.scheduler.invocations), most) == (9, 2)
+
+
+@in_virtual_time
+async def test_what_was_running_at_a_crash_runs_again_at_the_next_start() -> None:
+    queue = InMemoryEvents()
+    async with stage(queue) as on:
+        on.scheduler.script("hello", lambda _: asyncio.sleep(3_600, BOOM))
+        await on.accept()
+        await asyncio.sleep(1)
+        assert len(on.scheduler.invocations) == 1
+    async with stage(queue) as again:
+        await again.ended()
+        assert [one.request_id for one in again.scheduler.invocations] == ["id-1"]
+
+
+@in_virtual_time
+async def test_a_stopped_function_gives_its_events_up_at_once() -> None:
+    async with stage() as on:
+        config = EventInvokeConfig(0, on_failure=QUEUE)
+        await on.registry.put(on.change(reserved=0, event_invoke={"$LATEST": config}))
+        await on.accept()
+        await on.ended()
+        assert on.scheduler.invocations == []
+        letter = json.loads(on.queue.lists["failed"][0])
+        assert letter["requestContext"]["condition"] == "ZeroReservedConcurrency"
+
+
+@in_virtual_time
+async def test_events_of_a_deleted_function_are_dropped() -> None:
+    async with stage() as on:
+        on.scheduler.answer_next("hello", BOOM)
+        await on.accept()
+        await asyncio.sleep(1)
+        async with on.registry.writing("hello"):
+            await on.registry.remove(FunctionName("hello"))
+        await on.ended()
+        assert len(on.scheduler.invocations) == 1
+
+
+@in_virtual_time
+async def test_a_queue_that_is_away_for_a_while_loses_nothing() -> None:
+    async with stage() as on:
+
+        async def cut_off(_: Invocation) -> Outcome:
+            on.queue.is_down = True
+            asyncio.get_running_loop().call_later(300, setattr, on.queue, "is_down", False)
+            return BOOM
+
+        on.scheduler.script("hello", cut_off)
+        await on.accept()
+        await asyncio.sleep(10)
+        with pytest.raises(ServiceError):
+            await on.accept(2)
+        await on.ended()
+        assert len(on.scheduler.invocations) == 3
