@@ -15,6 +15,7 @@ from hearth.core.function import FunctionName, FunctionVersion
 from hearth.core.invocation import Invocation, Outcome
 from hearth_scheduler.core.effects import Effect
 from hearth_scheduler.core.fleet import Fleet, Policy
+from hearth_scheduler.core.stream_pace import StreamLimits
 from hearth_scheduler.engine import Engine
 from hearth_scheduler.environments import Environments
 from hearth_scheduler.launches import Surroundings
@@ -109,13 +110,20 @@ class House:
         self._changed = asyncio.Event()
         self._folder = folder
 
-    def build(self, policy: Policy | None = None, *, stems: int = 0, epoch: str = "1") -> WatchedEngine:
+    def build(
+        self,
+        policy: Policy | None = None,
+        *,
+        stems: int = 0,
+        epoch: str = "1",
+        streams: StreamLimits = StreamLimits(),  # noqa: B008 - immutable
+    ) -> WatchedEngine:
         """An engine; a second one over the same directories is what a restart makes."""
         fleet = Fleet(policy or Policy(), {RUNTIME: stems}, lambda: next(self._ids))
         reporter = Reporter(self.journal, "us-east-1")
         around = Surroundings("us-east-1", epoch, {RUNTIME: "image"})
         self.environments = Environments(self.containers, self.slots, self.limits, reporter=reporter, around=around)
-        self.engine = WatchedEngine(fleet, self.environments, reporter, self.codes)
+        self.engine = WatchedEngine(fleet, self.environments, reporter, self.codes, stream_limits=streams)
         self.engine.changed = self._changed
         return self.engine
 

@@ -38,6 +38,7 @@ FOR_APPS: dict[str, Any] = {
     "NEXT": encode(b"N"),
     "GREETING": encode(b"i", ("1", "running", "0", "0")),
     "answer": answer,
+    "encode": encode,
 }
 
 
