@@ -39,7 +39,7 @@ enum {
     RETRY_MAX_MS = 500,
     ORPHAN_DEFAULT_S = 60,
     HEADER_BYTES = 9,   /* kind, meta length, body length */
-    META_MAX_BYTES = 32 /* the longest meta either side sends is "1\0running\0255\0" and a signal */
+    META_MAX_BYTES = 40 /* the longest meta either side sends is "1\0exited\0255\0" "64\0chdir\0133" */
 };
 
 /* What epoll says is ready. */
@@ -53,6 +53,9 @@ static struct {
     pid_t runtime; /* also its process group and session */
     int exit_code;
     int exit_signal;
+    int failure; /* read end of the pipe on which a runtime that cannot begin says why */
+    char failed_step[8]; /* "exec" or "chdir"; empty if it has begun */
+    int failed_errno;
     bool stopping; /* SIGTERM or SIGINT came from outside: follow the runtime into its end */
 
     /* descriptors */
@@ -117,17 +120,25 @@ static void put_frame(char kind, const char *meta, size_t meta_bytes) {
     self.out_bytes += HEADER_BYTES + meta_bytes;
 }
 
+/* Append why the runtime could not begin, if it could not. */
+static int put_failure(char *at, size_t room) {
+    if (!self.failed_step[0]) return 0;
+    return snprintf(at, room, "%c%s%c%d", 0, self.failed_step, 0, self.failed_errno);
+}
+
 static void put_greeting(void) {
     char meta[META_MAX_BYTES];
     const char *state = self.state == RUNNING ? "running" : "exited";
     int bytes = snprintf(meta, sizeof meta, "%d%c%s%c%d%c%d", PROTOCOL_VERSION, 0, state, 0, self.exit_code, 0,
                          self.exit_signal);
+    bytes += put_failure(meta + bytes, sizeof meta - (size_t)bytes);
     put_frame('i', meta, (size_t)bytes);
 }
 
 static void put_exit(void) {
     char meta[META_MAX_BYTES];
     int bytes = snprintf(meta, sizeof meta, "%d%c%d", self.exit_code, 0, self.exit_signal);
+    bytes += put_failure(meta + bytes, sizeof meta - (size_t)bytes);
     put_frame('x', meta, (size_t)bytes);
 }
 
@@ -258,7 +269,21 @@ static void on_scheduler(uint32_t events) {
 
 /* ---- the runtime ---- */
 
-static void run_runtime(char **argv, int output, const sigset_t *mask) {
+/* What a runtime that cannot begin tells its parent. */
+typedef struct {
+    char step[8];
+    int reason;
+} failure_note;
+
+static _Noreturn void give_up(int failure, const char *step, const char *what) {
+    failure_note note = {.reason = errno};
+    strncpy(note.step, step, sizeof note.step - 1);
+    fprintf(stderr, "%s: %s\n", what, strerror(note.reason));
+    if (write(failure, &note, sizeof note) < 0) _exit(126);
+    _exit(note.reason == ENOENT ? 127 : 126); /* as a shell says it: not found, not executable */
+}
+
+static void run_runtime(char **argv, const char *directory, int output, int failure, const sigset_t *mask) {
     int null = open("/dev/null", O_RDONLY);
     if (null < 0 || dup2(null, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0) _exit(126);
     if (null > 2) close(null);
@@ -269,15 +294,14 @@ static void run_runtime(char **argv, int output, const sigset_t *mask) {
         unsetenv("HEARTH_SOCKET");
         unsetenv("HEARTH_ORPHAN_S");
     }
+    if (directory && chdir(directory) < 0) give_up(failure, "chdir", directory);
     execvp(argv[0], argv);
-    int reason = errno;
-    fprintf(stderr, "%s: %s\n", argv[0], strerror(reason));
-    _exit(reason == ENOENT ? 127 : 126); /* as a shell says it: not found, not executable */
+    give_up(failure, "exec", argv[0]);
 }
 
-static void start_runtime(char **argv, const sigset_t *mask) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0) die("pipe2");
+static void start_runtime(char **argv, const char *directory, const sigset_t *mask) {
+    int ends[2], failure[2]; /* both ends of the latter close by themselves when the runtime begins */
+    if (pipe2(ends, O_CLOEXEC) < 0 || pipe2(failure, O_CLOEXEC | O_NONBLOCK) < 0) die("pipe2");
     /* Room for what is written before the scheduler looks. Refused beyond the user's pipe allowance: then it is small. */
     fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);
     /* Only our end; the flag belongs to the end, so the function's writes still block. */
@@ -285,8 +309,18 @@ static void start_runtime(char **argv, const sigset_t *mask) {
     self.output = ends[0];
     self.runtime = fork();
     if (self.runtime < 0) die("fork");
-    if (self.runtime == 0) run_runtime(argv, ends[1], mask);
+    if (self.runtime == 0) run_runtime(argv, directory, ends[1], failure[1], mask);
     close(ends[1]);
+    close(failure[1]);
+    self.failure = failure[0];
+}
+
+/* If the runtime has ended without having begun, its note is there by now. */
+static void read_failure(void) {
+    failure_note note;
+    if (read(self.failure, &note, sizeof note) != (ssize_t)sizeof note) return;
+    memcpy(self.failed_step, note.step, sizeof self.failed_step);
+    self.failed_errno = note.reason;
 }
 
 /* Reap everything that has ended: the runtime, and whatever it left behind that is now ours. */
@@ -298,6 +332,7 @@ static void reap(void) {
         self.state = EXITED;
         self.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
         self.exit_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+        read_failure();
         if (self.scheduler >= 0) put_exit();
         flush_out();
     }
@@ -389,8 +424,14 @@ static void loop(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 2) {
-        fprintf(stderr, "usage: init COMMAND [ARGUMENT]...\n");
+    const char *directory = NULL;
+    char **command = argv + 1;
+    if (argc > 2 && strcmp(argv[1], "-C") == 0) {
+        directory = argv[2];
+        command = argv + 3;
+    }
+    if (!*command) {
+        fprintf(stderr, "usage: init [-C DIRECTORY] COMMAND [ARGUMENT]...\n");
         return 2;
     }
     /* The function runs as the same user: without this it could trace us and take our descriptors. */
@@ -409,7 +450,7 @@ int main(int argc, char **argv) {
     self.signals = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
     if (self.epoll < 0 || self.signals < 0) die("epoll, signalfd");
     self.listener = listen_runtime_api();
-    start_runtime(argv + 1, &before);
+    start_runtime(command, directory, &before);
     watch(self.signals, EPOLLIN, READY_SIGNAL);
     watch(self.output, EPOLLIN, READY_OUTPUT);
     loop();

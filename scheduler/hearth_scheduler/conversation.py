@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hearth_scheduler.core.effects import Verdict
 from hearth_scheduler.core.runtime_talk import OutOfTurn, Turn
-from hearth_scheduler.link import Link
+from hearth_scheduler.link import Ended, Link
 from hearth_scheduler.member import FUNCTION_FILE, Member
 from hearth_scheduler.reporter import Reporter
 from hearth_scheduler.runtime_http import HttpRuntime
@@ -135,11 +135,12 @@ class Conversation:
             member.init_error = (error_type, body)
             self._engine.broke(member, Verdict.INIT_FAILED)
 
-    def exited(self, link: Link, code: int, signal: int) -> None:
+    def exited(self, link: Link, ended: Ended) -> None:
         """See `LinkEvents`. What the runtime said and wrote before it ended is read first."""
         member = self._environments.members[link.environment_id]
         if member.exit_status is None and not member.is_stopping:
-            member.exit_status = (code, signal)
+            member.exit_status = (ended.code, ended.signal)
+            member.launch_failure = (ended.failed_step, ended.error_number) if ended.failed_step else None
             link.settle()
             link.drain_output()
             if member.is_alone and member.container is None:
@@ -188,7 +189,9 @@ class Conversation:
     def http_answered(
         self, member: Member, request_id: str, body: bytes, *, error_type: str | None, oversize: int
     ) -> None:
-        """The handler's answer over the Runtime API. Raises OutOfTurn."""
+        """The handler's answer over the Runtime API. Raises OutOfTurn. One to an event of an earlier run is late news."""
+        if member.is_alone and member.function is None:
+            return
         member.talk.answer(request_id, is_error=error_type is not None)
         member.link.drain_output()
         self._engine.answers.answered(member, request_id, body, is_error=error_type is not None, oversize=oversize)

@@ -16,7 +16,7 @@ import termios
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 import structlog
@@ -38,6 +38,16 @@ FROM_INIT = b"ix"
 FROM_RUNTIME = b"HNREFPDZ"
 
 log = structlog.get_logger(__name__)
+
+
+class Ended(NamedTuple):
+    """How a runtime process ended: its exit code, or the signal. If it never began: the step that failed (`exec`,
+    `chdir`) and its error number."""
+
+    code: int
+    signal: int
+    failed_step: str = ""
+    error_number: int = 0
 
 
 class LinkEvents(Protocol):
@@ -64,7 +74,7 @@ class LinkEvents(Protocol):
 
     def init_failed(self, link: "Link", error_type: str, body: bytes) -> None: ...
 
-    def exited(self, link: "Link", code: int, signal: int) -> None:
+    def exited(self, link: "Link", ended: "Ended") -> None:
         """The init saw the runtime process end."""
 
     def runtime_lost(self, link: "Link", *, unread: bool) -> None:
@@ -279,7 +289,7 @@ class Link:
         try:
             for frame in parser.feed(data):
                 if (ended := _exit_status(frame)) is not None:
-                    self._events.exited(self, *ended)
+                    self._events.exited(self, ended)
         except (ProtocolError, ValueError, IndexError) as error:
             self._refuse(self._init, error)
 
@@ -362,11 +372,12 @@ def _tcp_listener(handle: int) -> socket.socket | None:
     return None
 
 
-def _exit_status(frame: Frame) -> tuple[int, int] | None:
-    """(exit code, signal) of an `x` frame, or of a greeting that reports an exit; None while the runtime runs."""
+def _exit_status(frame: Frame) -> Ended | None:
+    """What an `x` frame says, or a greeting that reports an exit; None while the runtime runs."""
     fields = frame.fields()
     if frame.kind == b"i":
         if len(fields) < 4 or fields[1] != "exited":  # noqa: PLR2004 - version, state, code, signal
             return None
         fields = fields[2:]
-    return int(fields[0]), int(fields[1])
+    failed_step, error_number = (*fields[2:], "", "0")[:2]
+    return Ended(int(fields[0]), int(fields[1]), failed_step, int(error_number))

@@ -1,6 +1,7 @@
 """Writes each function's log: platform lines and output, in the order of AWS Lambda's own log (START, output, END,
 REPORT), and turns endings into outcomes."""
 
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -62,7 +63,9 @@ class Reporter:
         self._write(member, lines, call)
 
     def init_started(self, member: Member) -> None:
-        """A cold start begins."""
+        """A cold start begins. Nothing is known of the runtime that an image brings."""
+        if member.function is not None and member.function.image is not None:
+            return
         runtime = member.runtime if member.function is None else member.function.runtime
         self._say(member, log_lines.init_start_line(runtime, self._region, interpreter=member.runtime), None)
 
@@ -159,6 +162,8 @@ class Reporter:
         return FunctionFailed(FailureKind.TIMEOUT, log_lines.timeout_payload(request_id, seconds), call.ledger)
 
     def _exited(self, call: Call, member: Member, ended: tuple[int, int], *, oom: bool) -> Outcome:
+        if member.launch_failure is not None:
+            return self._not_launched(call, member, *member.launch_failure)
         kind = FailureKind.OUT_OF_MEMORY if oom else FailureKind.EXIT
         request_id, (status, signal) = call.invocation.request_id, ended
         if not call.dispatched_at:
@@ -168,6 +173,22 @@ class Reporter:
         self.finished(member, call, call.answered_at, failure=kind)
         payload = log_lines.exit_payload(request_id, status=status, signal=signal, is_out_of_memory=oom)
         return FunctionFailed(kind, payload, call.ledger)
+
+    def _not_launched(self, call: Call, member: Member, step: str, error_number: int) -> Outcome:
+        """Its runtime could not be begun: there is no such program, or no such directory."""
+        launch = None if member.container is None else member.container.launch
+        entry_point, command = (launch.entry_point or (), launch.command or ()) if launch else ((), ())
+        image = log_lines.ImageStart(entry_point, command, (launch.directory if launch else None) or "/")
+        is_exec = step == "exec"
+        kind = FailureKind.INVALID_ENTRYPOINT if is_exec else FailureKind.INVALID_WORKING_DIR
+        what = f"fork/exec {' '.join((*entry_point, *command)[:1])}" if is_exec else f"chdir {image.directory}"
+        problem = f"{what}: {os.strerror(error_number).lower()}"
+        request_id = call.invocation.request_id
+        self.started(member, call)
+        is_image = member.function is not None and member.function.image is not None
+        self._say(member, log_lines.launch_lines(request_id, kind, problem, image if is_image else None), call)
+        self.finished(member, call, call.answered_at, failure=kind)
+        return FunctionFailed(kind, log_lines.launch_payload(request_id, kind, problem), call.ledger)
 
     def _init_failed(self, call: Call, member: Member, error: tuple[str, bytes]) -> Outcome:
         error_type, body = error

@@ -70,6 +70,8 @@ class FailureKind(Enum):
     TIMEOUT = "Sandbox.Timedout"
     EXIT = "Runtime.ExitError"
     OUT_OF_MEMORY = "Runtime.OutOfMemory"
+    INVALID_ENTRYPOINT = "Runtime.InvalidEntrypoint"
+    INVALID_WORKING_DIR = "Runtime.InvalidWorkingDir"
     RESPONSE_TOO_LARGE = "Function.ResponseSizeTooLarge"
 
 

@@ -134,6 +134,34 @@ def exit_payload(request_id: str, *, status: int, signal: int, is_out_of_memory:
     return error_payload(_exit_kind(is_out_of_memory).value, message)
 
 
+def launch_lines(request_id: str, kind: FailureKind, problem: str, image: "ImageStart | None") -> bytes:
+    """Stand between START and END of an invocation whose runtime could not be begun. `image`: what was to be started,
+    where that is the function's own affair."""
+    said = "" if image is None else _image_line(image, problem)
+    return f"{said}RequestId: {request_id} Error: {problem}\n{kind.value}\n".encode()
+
+
+def launch_payload(request_id: str, kind: FailureKind, problem: str) -> bytes:
+    """The answer for an invocation whose runtime could not be begun."""
+    return error_payload(kind.value, f"RequestId: {request_id} Error: {problem}")
+
+
+class ImageStart(NamedTuple):
+    """What a container image is started with."""
+
+    entry_point: tuple[str, ...]
+    command: tuple[str, ...]
+    directory: str
+
+
+def _image_line(image: ImageStart, problem: str) -> str:
+    entry_point, command = " ".join(image.entry_point), " ".join(image.command)
+    return (
+        f"IMAGE\tLaunch error: {problem}\tEntry Point: [{entry_point}]\tCmd: [{command}]\t"
+        f"WorkingDir: [{image.directory}]\n"
+    )
+
+
 def response_too_large_payload(max_bytes: int = MAX_RESPONSE_BYTES) -> bytes:
     """The answer in place of a response over the limit."""
     message = f"Response payload size exceeded maximum allowed payload size ({max_bytes} bytes)."

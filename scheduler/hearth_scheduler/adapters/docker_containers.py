@@ -8,11 +8,12 @@ Rule 3: every call has a deadline, the client's timeout; a stalled engine delays
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 import docker
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from hearth_scheduler.adapters.docker_engine import (
     CONFLICT,
@@ -22,7 +23,7 @@ from hearth_scheduler.adapters.docker_engine import (
     kill_and_remove,
 )
 from hearth_scheduler.adapters.docker_network import FunctionNetwork
-from hearth_scheduler.adapters.docker_template import ROLE, Template
+from hearth_scheduler.adapters.docker_template import ROLE, Template, completed
 from hearth_scheduler.adapters.worker_threads import WorkerThreads
 from hearth_scheduler.ports import (
     LABEL_ENVIRONMENT,
@@ -33,6 +34,7 @@ from hearth_scheduler.ports import (
     Container,
     ContainerError,
     ContainerRequest,
+    ImageMissing,
 )
 
 _REMOVE_ATTEMPTS = 3
@@ -86,11 +88,13 @@ class DockerContainers:
         name = self._template.name(request)
         with self._clients.calling() as api:
             network = self._network.ready(api) if self._network else "none"
-            config = self._template.config(request, network)
+            image = {} if request.launch is None else _image_config(api, request.image)
+            launch = None if request.launch is None else completed(request.launch, image)
+            config = self._template.config(replace(request, launch=launch), network, image.get("Volumes") or ())
             try:
                 identity = _create(api, config, name)
                 api.start(identity)
-                return _running(api.inspect_container(identity))
+                return replace(_running(api.inspect_container(identity)), launch=launch)
             except _NameTaken:  # somebody else's container: not ours to remove
                 raise
             except (DockerException, ContainerError, OSError):
@@ -166,6 +170,15 @@ def _create(api: docker.APIClient, config: Mapping[str, Any], name: str) -> str:
             raise _NameTaken(problem.explanation or str(problem)) from problem
         raise
     return str(created["Id"])
+
+
+def _image_config(api: docker.APIClient, name: str) -> Mapping[str, Any]:
+    """What the image says about its containers; nothing, if it says nothing."""
+    try:
+        inspected: Mapping[str, Any] = api.inspect_image(name)  # type: ignore[no-untyped-call]  # so in the stubs
+        return inspected["Config"] or {}
+    except ImageNotFound as problem:
+        raise ImageMissing(f"the image {name} is not on this host any more") from problem
 
 
 def _running(inspected: Mapping[str, Any]) -> Container:

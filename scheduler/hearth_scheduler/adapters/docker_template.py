@@ -3,9 +3,10 @@
 Nothing in a request can add a privilege, a path of the host or a namespace: the request is built here, not filtered.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hearth_scheduler.ports import (
@@ -15,7 +16,7 @@ from hearth_scheduler.ports import (
     LABEL_ROLE,
     LABEL_RUNTIME,
     ContainerRequest,
-    Places,
+    Launch,
 )
 
 ROLE = "environment"
@@ -54,21 +55,24 @@ class Template:
             LABEL_ROLE: ROLE,
         }
 
-    def config(self, request: ContainerRequest, network: str) -> dict[str, Any]:
-        """The body of the engine's create call (Docker Engine API, ContainerCreate)."""
+    def config(self, request: ContainerRequest, network: str, volumes: Iterable[str] = ()) -> dict[str, Any]:
+        """The body of the engine's create call (Docker Engine API, ContainerCreate). `volumes` are what the image wants
+        to be writable."""
+        command = [*request.command, *_told(request.launch)]
         return {
             "Image": request.image,
-            "Entrypoint": list(request.command[:1]),  # replaces the image's own
-            "Cmd": list(request.command[1:]),
+            "Entrypoint": command[:1],  # replaces the image's own
+            "Cmd": command[1:],
+            "WorkingDir": "/",  # one that the image names and does not have would be made
             "Hostname": "hearth",
             "User": _USER,
             "Env": [f"{name}={value}" for name, value in request.variables.items()],
             "Labels": self.labels(request),
             "Healthcheck": {"Test": ["NONE"]},
-            "HostConfig": self._host_config(request, network),
+            "HostConfig": self._host_config(request, network, volumes),
         }
 
-    def _host_config(self, request: ContainerRequest, network: str) -> dict[str, Any]:
+    def _host_config(self, request: ContainerRequest, network: str, volumes: Iterable[str]) -> dict[str, Any]:
         """Hardening and limits. No seccomp option: that means the engine's default profile."""
         memory = request.memory_mib * 2**20
         return {
@@ -83,23 +87,46 @@ class Template:
             "LogConfig": {"Type": "none", "Config": {}},
             "RestartPolicy": {"Name": "no"},
             "NetworkMode": network,
-            "Mounts": self._mounts(request.places),
+            "Mounts": self._mounts(request, volumes),
         }
 
-    def _mounts(self, places: Places) -> list[dict[str, Any]]:
-        """The init, the socket directory, code, layers and /tmp.
+    def _mounts(self, request: ContainerRequest, volumes: Iterable[str]) -> list[dict[str, Any]]:
+        """The init, the socket directory, code, layers and /tmp; what an image declares a volume is read-only like all
+        else.
 
         Mounts, not binds: a missing source is an error instead of a new directory. Without mounting of ours /tmp is
         an anonymous volume: the engine creates it and deletes it with the container, whoever owns what is inside.
         """
-        mode = self.bind_mode
-        return [
+        mode, places = self.bind_mode, request.places
+        mounts = [
             _bind(self.init, "/hearth/init", BindMode.LINK),
             _bind(places.sockets, "/run/hearth", BindMode.LINK),
-            _bind(places.task, "/var/task", mode),
-            _bind(places.opt, "/opt", mode),
             _writable(places.tmp, "/tmp") if mode is BindMode.MOUNT else {"Type": "volume", "Target": "/tmp"},
         ]
+        if request.launch is None or request.launch.has_code:
+            mounts += [_bind(places.task, "/var/task", mode), _bind(places.opt, "/opt", mode)]
+        taken = {mount["Target"] for mount in mounts}
+        wanted = {str(PurePosixPath("/", volume)) for volume in volumes}
+        return mounts + [{"Type": "volume", "Target": path, "ReadOnly": True} for path in sorted(wanted - taken)]
+
+
+def completed(launch: Launch, image: Mapping[str, Any]) -> Launch:
+    """The launch with what it leaves to the image. A list there replaces the image's own, and no other."""
+    own_directory: str = image.get("WorkingDir") or "/"
+    return Launch(
+        tuple(image.get("Entrypoint") or ()) if launch.entry_point is None else launch.entry_point,
+        tuple(image.get("Cmd") or ()) if launch.command is None else launch.command,
+        own_directory if launch.directory is None else launch.directory,
+        has_code=launch.has_code,
+    )
+
+
+def _told(launch: Launch | None) -> list[str]:
+    """What the init is told: where, and what. An image without a command has an empty one, which cannot be executed:
+    that is how the function's caller gets to know of it."""
+    if launch is None:
+        return []
+    return ["-C", launch.directory or "/", *((*(launch.entry_point or ()), *(launch.command or ())) or ("",))]
 
 
 def _bind(source: Path, target: str, mode: BindMode) -> dict[str, Any]:

@@ -44,14 +44,16 @@ _BEFORE_THE_INTERPRETER = (
 
 def compose(function: FunctionVersion, *, interpreter: str, region: str, log_stream: str) -> dict[str, str]:
     """All variables of one environment of this function. `interpreter` is what really runs it: where libraries are
-    looked for goes by that, what the function is told about itself by its own runtime identifier."""
+    looked for goes by that, what the function is told about itself by its own runtime identifier. An image keeps its
+    own paths, language and time zone, and its handler is its own affair."""
+    is_image = function.image is not None
     return {
-        **_DEFAULTS,
+        **({} if is_image else _DEFAULTS),
         **_of_language(interpreter),
         **function.environment,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        **_execution(function.runtime),
+        **_execution("Image" if is_image else function.runtime),
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mib),
@@ -61,7 +63,7 @@ def compose(function: FunctionVersion, *, interpreter: str, region: str, log_str
         "AWS_LAMBDA_RUNTIME_API": RUNTIME_API,
         "LAMBDA_TASK_ROOT": TASK_ROOT,
         "LAMBDA_RUNTIME_DIR": RUNTIME_DIR,
-        "_HANDLER": function.handler,
+        **({} if is_image else {"_HANDLER": function.handler}),
     }
 
 

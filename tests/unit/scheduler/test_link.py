@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hearth_scheduler.core.frames import encode
-from hearth_scheduler.link import DRAIN_READS, MAX_UNGREETED, OUTPUT_READ_BYTES, SOCKET_NAME, Link
+from hearth_scheduler.link import DRAIN_READS, MAX_UNGREETED, OUTPUT_READ_BYTES, SOCKET_NAME, Ended, Link
 
 PATIENCE_S = 20.0
 HELLO = encode(b"H", b"1\0stem")
@@ -54,8 +54,8 @@ class Events:
     def init_failed(self, link: Link, error_type: str, body: bytes) -> None:
         self._note("init failed", error_type, body)
 
-    def exited(self, link: Link, code: int, signal: int) -> None:
-        self._note("exited", code, signal)
+    def exited(self, link: Link, ended: Ended) -> None:
+        self._note("exited", *ended)
 
     def runtime_lost(self, link: Link, *, unread: bool) -> None:
         self._note("lost", unread)
@@ -177,7 +177,7 @@ async def test_an_init_hands_over_its_listener_and_its_output(house: House) -> N
 async def test_an_init_may_report_an_exit_that_nobody_heard_of(house: House) -> None:
     await house.init(greeting=encode(b"i", b"1\0exited\x003\x000"))
 
-    await house.events.until_seen(("listening",), ("exited", 3, 0))
+    await house.events.until_seen(("listening",), ("exited", 3, 0, "", 0))
 
 
 @pytest.mark.parametrize("greeting", [b"\0", b"x", b"GET / HTTP/1.1\r\n\r\n", encode(b"N"), encode(b"R", b"id")])
@@ -297,7 +297,7 @@ async def test_an_exit_is_reported_with_its_code_or_signal(house: House) -> None
     sock = await house.init()
     sock.sendall(encode(b"x", b"0\x009"))
 
-    await house.events.until_seen(("listening",), ("exited", 0, 9))
+    await house.events.until_seen(("listening",), ("exited", 0, 9, "", 0))
 
 
 # -- connections that are replaced ------------------------------------------------------------------------------------
