@@ -25,6 +25,7 @@ from hearth.adapters.redis_store import (
     RedisAccessKeyStore,
     RedisCapacityProviderStore,
     RedisFunctionStore,
+    RedisLayerStore,
     RedisMappingStore,
     connect,
 )
@@ -32,6 +33,7 @@ from hearth.config import Settings
 from hearth.core import identity
 from hearth.core.identity import SessionIssuer
 from hearth.core.runtimes import Catalogue, Choice
+from hearth.layers import LayerBook
 from hearth.logs import FunctionLogs
 from hearth.packages import CodePackages
 from hearth.registry import Change, Configured, Forgotten, Limited, Registry, Withdrawn
@@ -40,11 +42,12 @@ from hearth_cli.console import Failure
 from hearth_cli.locations import DataDir, data_dir, key_pair, session_key
 from hearth_gateway.adapters.redis_events import RedisEvents
 from hearth_gateway.adapters.redis_list import RedisQueues
+from hearth_gateway.adapters.s3_code import S3Objects, S3Place
+from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
 from hearth_gateway.auth.authentication import Authenticator, SignatureAuthenticator, TrustingAuthenticator
 from hearth_gateway.auth.gate import Gate
 from hearth_gateway.auth.url_guard import UrlGuard
 from hearth_gateway.core.authorization import Place as ResourcePlace
-from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.capacity_providers import CapacityProviders
 from hearth_gateway.lambda_api.control_plane import ControlPlane, control_plane
@@ -108,7 +111,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await registry.load()
         await stack.enter_async_context(engine)
         endpoint = _endpoint(settings, host)
-        plane = await stack.enter_async_context(control_plane(endpoint, registry, packages))
+        layers = LayerBook(RedisLayerStore(client))
+        await layers.load()
+        objects = S3Objects(_s3(settings))
+        stack.callback(objects.close)
+        plane = await stack.enter_async_context(
+            control_plane(endpoint, registry, packages, layers=layers, objects=objects)
+        )
         around = SourceSurroundings(
             engine,
             RegistryFunctions(registry),
@@ -269,6 +278,16 @@ def _endpoint(settings: Settings, host: Host) -> Endpoint:
         account_concurrency=settings.account_concurrency,
         unreserved_minimum=settings.unreserved_minimum,
         code_storage_bytes=settings.code_storage_bytes,
+    )
+
+
+def _s3(settings: Settings) -> S3Place:
+    secret = settings.s3_secret_access_key
+    return S3Place(
+        settings.region,
+        endpoint=settings.aws_endpoints.get("s3"),
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=None if secret is None else secret.get_secret_value(),
     )
 
 

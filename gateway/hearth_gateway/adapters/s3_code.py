@@ -97,7 +97,8 @@ class S3Objects:
             raise InvalidParameterValue("Code in S3 is not available: no credentials for S3 are configured.") from error
         except ParamValidationError as error:
             raise InvalidParameterValue(str(error)) from error
-        except (BotoCoreError, OSError) as error:
+        except (BotoCoreError, OSError, RecursionError) as error:
+            # Recursion: botocore asks an endpoint that only redirects, and does not say to which region, for ever.
             raise ServiceError(f"The object could not be read from S3: {error}") from error
 
     def _opened(self, name: ObjectName, max_bytes: int) -> Any:

@@ -167,6 +167,8 @@ def _optional(configuration: Configuration) -> Members:
     members: Members = {}
     if configuration.environment is not None:
         members["Environment"] = {"Variables": dict(configuration.environment)}
+    if configuration.layers:
+        members["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.size} for layer in configuration.layers]
     if configuration.dead_letter_arn is not None:
         members["DeadLetterConfig"] = {"TargetArn": configuration.dead_letter_arn}
     if configuration.kms_key_arn is not None:

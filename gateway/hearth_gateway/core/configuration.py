@@ -16,7 +16,6 @@ from hearth.core.records import Configuration, Logging
 from hearth_gateway.core.endpoint import Endpoint
 
 MAX_ENVIRONMENT_BYTES = 4_096
-MAX_LAYERS = 5
 MAX_TAGS = 50
 
 RESERVED_VARIABLES = frozenset(
@@ -79,7 +78,6 @@ def changed_configuration(current: Configuration, parameters: Parameters, endpoi
     """The configuration with the members that were sent; maps and lists that were sent replace the old ones whole."""
     _refuse_unavailable(parameters)
     check_architecture(parameters, endpoint)
-    _check_layers(parameters)
     _check_runtime(parameters, endpoint)
     changes = {
         **_plain(parameters),
@@ -91,18 +89,6 @@ def changed_configuration(current: Configuration, parameters: Parameters, endpoi
     if "LoggingConfig" in parameters:
         changes["logging"] = _logging(current.logging, parameters["LoggingConfig"])
     return replace(current, **changes)
-
-
-def zip_of(code: Parameters) -> bytes:
-    """The package inside `Code` of CreateFunction, or among the members of UpdateFunctionCode."""
-    if "ImageUri" in code:
-        raise InvalidParameterValue("Please don't provide ImageUri when updating a function with packageType Zip.")
-    if any(name in code for name in ("S3Bucket", "S3Key", "S3ObjectVersion")):
-        raise InvalidParameterValue("Code in S3 is not available yet. Please provide ZipFile.")
-    content: bytes | None = code.get("ZipFile")
-    if content is None:
-        raise InvalidParameterValue("Please provide a source for function code.")
-    return content
 
 
 def check_architecture(parameters: Parameters, endpoint: Endpoint) -> None:
@@ -125,14 +111,6 @@ def _refuse_unavailable(parameters: Parameters) -> None:
     for name in UNAVAILABLE:
         if parameters.get(name):
             raise InvalidParameterValue(f"{name} is not available yet.")
-
-
-def _check_layers(parameters: Parameters) -> None:
-    layers = parameters.get("Layers", ())
-    if len(layers) > MAX_LAYERS:
-        raise InvalidParameterValue(f"Cannot reference more than {MAX_LAYERS} layers.")
-    for layer in layers:
-        raise InvalidParameterValue(f"Layer version {layer} does not exist.")
 
 
 def _check_runtime(parameters: Parameters, endpoint: Endpoint) -> None:

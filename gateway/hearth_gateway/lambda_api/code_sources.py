@@ -50,6 +50,8 @@ class CodeSources:
     async def zipped(self, code: Mapping[str, Any], *, of: str = "function code") -> AsyncIterator[Content]:
         """The zip of `Code` of CreateFunction, of UpdateFunctionCode itself, or of `Content` of PublishLayerVersion;
         to be used within the context."""
+        if "ImageUri" in code:
+            raise InvalidParameterValue("Please don't provide ImageUri when updating a function with packageType Zip.")
         content: bytes | None = code.get("ZipFile")
         named = [member for member in _S3_MEMBERS if code.get(member)]
         if content is not None:

@@ -5,18 +5,21 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from hearth.layers import LayerBook
 from hearth.packages import CodePackages
 from hearth.registry import Registry
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.aliases import AliasOperations
 from hearth_gateway.lambda_api.api import LambdaApi
 from hearth_gateway.lambda_api.code_signing import CodeSigning
+from hearth_gateway.lambda_api.code_sources import CodeSources, Objects
 from hearth_gateway.lambda_api.concurrency import ConcurrencyOperations
 from hearth_gateway.lambda_api.deployer import Deployer
 from hearth_gateway.lambda_api.event_invoke_configs import EventInvokeConfigs
 from hearth_gateway.lambda_api.function_settings import FunctionSettings
 from hearth_gateway.lambda_api.function_urls import FunctionUrlOperations
 from hearth_gateway.lambda_api.functions import FunctionOperations
+from hearth_gateway.lambda_api.layers import AttachedLayers, LayerOperations
 from hearth_gateway.lambda_api.policies import PolicyOperations
 from hearth_gateway.lambda_api.tags import TagOperations
 from hearth_gateway.lambda_api.versions import VersionOperations
@@ -41,13 +44,30 @@ async def control_plane(
     registry: Registry,
     packages: CodePackages,
     *,
+    layers: LayerBook,
+    objects: Objects,
     clock: Callable[[], float] = time.time,
     new_id: Callable[[], str] = _new_id,
 ) -> AsyncIterator[ControlPlane]:
-    """The control plane over a loaded registry and opened packages; unfinished deployments are taken up."""
+    """The control plane over a loaded registry, loaded layers and opened packages; unfinished deployments are taken up.
+    `objects` is the S3 that code may come from."""
     api = LambdaApi()
+    packages.ask_in_use(layers.packages)
+    sources = CodeSources(packages, objects)
     async with Deployer(registry, packages, new_id) as deployer:
-        FunctionOperations(endpoint, registry, packages, deployer=deployer, clock=clock, new_id=new_id).register(api)
+        FunctionOperations(
+            endpoint,
+            registry,
+            packages,
+            sources=sources,
+            layers=AttachedLayers(endpoint, layers, packages),
+            deployer=deployer,
+            clock=clock,
+            new_id=new_id,
+        ).register(api)
+        LayerOperations(
+            endpoint, layers, packages, sources=sources, collect=deployer.collect, clock=clock, new_id=new_id
+        ).register(api)
         VersionOperations(endpoint, registry, clock=clock, new_id=new_id).register(api)
         AliasOperations(endpoint, registry, new_id=new_id).register(api)
         FunctionUrlOperations(endpoint, registry, clock=clock, new_id=new_id).register(api)

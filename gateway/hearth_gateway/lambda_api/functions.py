@@ -5,12 +5,12 @@ Source: CreateFunction, GetFunction, ListFunctions, UpdateFunctionCode, UpdateFu
 the AWS Lambda API reference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from hearth.core.errors import ResourceConflict
-from hearth.core.function import LATEST
+from hearth.core.function import LATEST, FunctionName
 from hearth.core.records import Deployment, FunctionRecord, VersionRecord
 from hearth.packages import CodePackages, Content
 from hearth.registry import Registry
@@ -65,19 +65,13 @@ class FunctionOperations:
         async with self._sources.zipped(parameters["Code"]) as content, self._registry.writing(name) as existing:
             if existing is not None:
                 raise ResourceConflict(f"Function already exist: {name}")
-            async with (
-                self._packages.added(content) as package,
-                self._layers.attached(Deployment(wanted, package), parameters) as deployment,
-            ):
-                record = FunctionRecord(
-                    name=name,
-                    region=self._endpoint.region,
-                    account=self._endpoint.account,
-                    latest=VersionRecord(LATEST, deployment, self._new_id(), self._now_ms()),
-                    tags=tags,
-                )
-                record, version = self._published(record, parameters)
-                await self._registry.put(record)
+            with self._layers.attached(wanted, parameters) as configured:
+                async with self._packages.added(content) as package:
+                    deployment = Deployment(configured, package)
+                    await self._layers.check_size(deployment)
+                    record = self._new(name, deployment, tags)
+                    record, version = self._published(record, parameters)
+                    await self._registry.put(record)
         self._deployer.settle(record, record.latest, *record.versions.values())
         return 201, answers.function_configuration(record, version, self._endpoint)
 
@@ -136,17 +130,19 @@ class FunctionOperations:
 
     async def _with_code(self, parameters: Parameters, content: Content) -> tuple[FunctionRecord, VersionRecord]:
         async with self._addressing.changing(parameters) as current, self._packages.added(content) as package:
-            wanted = replace(current.latest.deployment, package=package)
-            async with self._layers.attached(wanted, parameters) as deployment:
-                record, version = self._published(self._changed(current, deployment), parameters)
-                await self._registry.put(record)
+            deployment = replace(current.latest.deployment, package=package)
+            await self._layers.check_size(deployment)
+            record, version = self._published(self._changed(current, deployment), parameters)
+            await self._registry.put(record)
         return record, version
 
     async def update_configuration(self, parameters: Parameters) -> Answer:
         async with self._addressing.changing(parameters) as current:
             deployment = current.latest.deployment
             changed = configuration.changed_configuration(deployment.configuration, parameters, self._endpoint)
-            async with self._layers.attached(replace(deployment, configuration=changed), parameters) as wanted:
+            with self._layers.attached(changed, parameters) as configured:
+                wanted = replace(deployment, configuration=configured)
+                await self._layers.check_size(wanted)
                 record = self._changed(current, wanted)
                 await self._registry.put(record)
         self._deployer.settle(record, record.latest)
@@ -175,6 +171,11 @@ class FunctionOperations:
         if not parameters.get("Publish"):
             return record, record.latest
         return versions.published(record, description=None, revision_id=self._new_id(), now_ms=self._now_ms())
+
+    def _new(self, name: FunctionName, deployment: Deployment, tags: Mapping[str, str]) -> FunctionRecord:
+        latest = VersionRecord(LATEST, deployment, self._new_id(), self._now_ms())
+        region, account = self._endpoint.region, self._endpoint.account
+        return FunctionRecord(name=name, region=region, account=account, latest=latest, tags=tags)
 
     def _changed(self, record: FunctionRecord, deployment: Deployment) -> FunctionRecord:
         return replace(record, latest=record.latest.changed(deployment, self._new_id(), self._now_ms()))

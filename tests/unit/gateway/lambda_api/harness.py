@@ -18,11 +18,13 @@ import botocore.parsers
 import botocore.serialize
 
 from hearth.core.runtimes import Catalogue
+from hearth.layers import LayerBook
 from hearth.packages import CodePackages
 from hearth.registry import Change, Registry
 from hearth.testing import InMemoryStore
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.operations import ApiResponse, route
+from hearth_gateway.lambda_api.code_sources import NoObjects, Objects
 from hearth_gateway.lambda_api.control_plane import ControlPlane, control_plane
 
 ROLE = "arn:aws:iam::000000000000:role/r"
@@ -52,11 +54,21 @@ def service_model() -> Any:
 class Harness:
     """A control plane on an in-memory store, a clock that stands still, and ids that count."""
 
-    def __init__(self, data_dir: Path, store: InMemoryStore | None = None, endpoint: Endpoint = ENDPOINT) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        store: InMemoryStore | None = None,
+        endpoint: Endpoint = ENDPOINT,
+        *,
+        layer_store: InMemoryStore | None = None,
+    ) -> None:
         self.store = store or InMemoryStore()
+        self.layer_store = layer_store or InMemoryStore()
         self.endpoint = endpoint
         self.registry = Registry(self.store)
         self.packages = CodePackages(data_dir, max_total_bytes=10**9)
+        self.layers = LayerBook(self.layer_store)
+        self.objects: Objects = NoObjects()
         self.changes: list[Change] = []
         self.now_s = START_S
         self._ids: Iterator[int] = iter(range(1, 10**9))
@@ -66,9 +78,16 @@ class Harness:
     async def running(self) -> AsyncIterator["Harness"]:
         self.registry.on_change(self.changes.append)
         await self.registry.load()
+        await self.layers.load()
         await self.packages.open()
         plane = control_plane(
-            self.endpoint, self.registry, self.packages, clock=lambda: self.now_s, new_id=self._new_id
+            self.endpoint,
+            self.registry,
+            self.packages,
+            layers=self.layers,
+            objects=self.objects,
+            clock=lambda: self.now_s,
+            new_id=self._new_id,
         )
         async with plane as self._plane:
             yield self
