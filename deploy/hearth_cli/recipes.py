@@ -66,6 +66,10 @@ def _node(version: str, sdk: str = "sdk", *, is_default: bool = False) -> Recipe
     return Recipe(name, "nodejs", "debian-base", arguments=arguments, is_runtime=True, is_default=is_default)
 
 
+def _ruby(version: str, parent: str) -> Recipe:
+    return Recipe(f"ruby{version}", "ruby", parent, arguments={"RUBY_VERSION": version}, is_runtime=True)
+
+
 def _pulled(name: str, image: str) -> Recipe:
     """A base image that only a registry has."""
     return Recipe(f"{name}-base", "debian", ground=Ground(image))
@@ -92,6 +96,13 @@ RECIPES: tuple[Recipe, ...] = (
     _node("20.20.2"),
     _node("24.21.0"),
     _node("26.10.0"),
+    _pulled("ruby3.2", "ruby:3.2-slim"),
+    _ruby("3.2", "ruby3.2-base"),
+    _ruby("3.3", "debian-base"),
+    _pulled("ruby3.4", "ruby:3.4-slim"),
+    _ruby("3.4", "ruby3.4-base"),
+    _pulled("ruby4.0", "ruby:4.0-slim"),
+    _ruby("4.0", "ruby4.0-base"),
 )
 
 BY_NAME: Mapping[str, Recipe] = {recipe.name: recipe for recipe in RECIPES}
