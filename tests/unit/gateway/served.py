@@ -55,7 +55,7 @@ class RecordingApi:
     async def handle(
         self, route: Route, query: Mapping[str, list[str]], headers: Mapping[str, str], body: bytes, *, permit: Permit
     ) -> ApiResponse:
-        permit({})
+        permit(route.labels)
         self.calls.append((route, query, body))
         if body == b"refuse":
             raise InvalidParameterValue("refused")
