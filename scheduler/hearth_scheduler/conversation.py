@@ -189,7 +189,7 @@ class Conversation:
     def http_answered(
         self, member: Member, request_id: str, body: bytes, *, error_type: str | None, oversize: int
     ) -> None:
-        """The handler's answer over the Runtime API. Raises OutOfTurn. To an event of an earlier run it is late news."""
+        """The handler's answer over the Runtime API. Raises OutOfTurn. To an event of a run before: late news."""
         if member.is_alone and member.function is None:
             return
         member.talk.answer(request_id, is_error=error_type is not None)
