@@ -1,5 +1,6 @@
 """The images, for real: hardened containers, driven through the environment protocol."""
 
+import errno
 import http.server
 import json
 import os
@@ -270,8 +271,8 @@ def test_a_command_that_does_not_exist_ends_as_in_a_shell(make: MakeEnvironment)
     environment = make(PYTHON)
     environment.start("/var/task/bootstrap")
     link = environment.init()
-    if link.greeting.meta[1] == "running":
-        assert link.exit() == ("127", "0")
+    ended = link.exit() if link.greeting.meta[1] == "running" else link.greeting.meta[2:]
+    assert ended == ("127", "0", "exec", str(errno.ENOENT))
     assert link.read_output() == "/var/task/bootstrap: No such file or directory\n"
 
 
