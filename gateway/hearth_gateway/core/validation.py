@@ -74,8 +74,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
+    """`payload` names the member that is the whole body, "" where the body is an object of the members."""
+
     members: Mapping[str, Member]
     required: tuple[str, ...] = ()
+    payload: str = ""
 
 
 Shape = Text | Number | Flag | Moment | Blob | ListOf | MapOf | Structure

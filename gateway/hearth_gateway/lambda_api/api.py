@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from hearth.core.errors import UnknownOperation
+from hearth.core.errors import InvalidParameterValue
 from hearth_gateway.auth.gate import Permit
 from hearth_gateway.core.operations import OPERATIONS, ApiResponse, Route
 from hearth_gateway.core.validation import check
@@ -56,9 +56,6 @@ class LambdaApi:
         permit: Permit,
     ) -> ApiResponse:
         """Check the request, ask whether it is permitted, run the operation, encode its answer. Raises HearthError."""
-        handler = self._handlers.get(route.operation)
-        if handler is None:
-            raise UnknownOperation(f"{route.operation} is not available on this platform yet.")
         shape = self._inputs[route.operation]
         request = Request(route.labels, query, headers, body)
         if len(body) < _LARGE_BODY:
@@ -67,6 +64,9 @@ class LambdaApi:
             members = await asyncio.to_thread(read_request, shape, request)
         check(shape, members)
         permit(members)
+        handler = self._handlers.get(route.operation)
+        if handler is None:
+            raise InvalidParameterValue(f"{route.operation} is not available on this platform.")
         parameters = Parameters(members)
         parameters.host = request.header("host")
         status, answer = await handler(parameters)

@@ -15,6 +15,7 @@ from hearth_gateway.lambda_api.code_signing import CodeSigning
 from hearth_gateway.lambda_api.code_sources import CodeSources, Objects
 from hearth_gateway.lambda_api.concurrency import ConcurrencyOperations
 from hearth_gateway.lambda_api.deployer import Deployer
+from hearth_gateway.lambda_api.durable_executions import DurableExecutions
 from hearth_gateway.lambda_api.event_invoke_configs import EventInvokeConfigs
 from hearth_gateway.lambda_api.function_settings import FunctionSettings
 from hearth_gateway.lambda_api.function_urls import FunctionUrlOperations
@@ -78,5 +79,6 @@ async def control_plane(
         EventInvokeConfigs(endpoint, registry, clock=clock, new_id=new_id).register(api)
         FunctionSettings(endpoint, registry).register(api)
         CodeSigning(endpoint, registry).register(api)
+        DurableExecutions(endpoint, registry).register(api)
         await deployer.resume()
         yield ControlPlane(api, deployer, tags)

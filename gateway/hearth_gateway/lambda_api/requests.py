@@ -39,13 +39,23 @@ class Request:
 
 def read_request(shape: Structure, request: Request) -> dict[str, Any]:
     """Every member the request has, wherever it travelled."""
-    document = _document(request.body) if any(not member.location for member in shape.members.values()) else {}
+    document = _members_of_body(shape, request.body)
     found: dict[str, Any] = {}
     for name, member in shape.members.items():
         value = _outside(member, request) if member.location else document.get(name)
         if value is not None:
             found[name] = value if member.location else _typed(member.shape, value, name)
     return found
+
+
+def _members_of_body(shape: Structure, body: bytes) -> dict[str, Any]:
+    if all(member.location for member in shape.members.values()):
+        return {}
+    if not shape.payload:
+        return _document(body)
+    if isinstance(shape.members[shape.payload].shape, Blob):
+        return {shape.payload: body}
+    return {shape.payload: _document(body)} if body else {}
 
 
 def _document(body: bytes) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class _Reader:
         return Structure(
             {key: self._member(key, member) for key, member in model.get("members", {}).items()},
             tuple(model.get("required", ())),
+            model.get("payload", ""),
         )
 
     def _member(self, name: str, model: Mapping[str, Any]) -> Member:

@@ -20,7 +20,6 @@ from hearth.core.errors import (
     ResourceConflict,
     ResourceNotFound,
     ServiceError,
-    UnknownOperation,
     ValidationError,
 )
 from hearth.core.runtimes import RUNTIMES
@@ -232,7 +231,7 @@ async def test_garbage_in_the_body_is_a_clear_error(api: Harness) -> None:
 
 
 async def test_an_operation_without_a_handler_is_answered_by_name() -> None:
-    with pytest.raises(UnknownOperation, match="ListLayers is not available"):
+    with pytest.raises(InvalidParameterValue, match="ListLayers is not available"):
         await LambdaApi().handle(Route("ListLayers", {}), {}, {}, b"", permit=lambda _: None)
 
 
