@@ -48,10 +48,12 @@ class StartStem:
 
 @dataclass(frozen=True, slots=True)
 class StartFor:
-    """Start a container for this function alone, under this id: its runtime begins with the container."""
+    """Start a container for this function alone, under this id: its runtime begins with the container.
+    `is_provisioned`: ahead of any request, and to be kept."""
 
     environment_id: str
     function: FunctionVersion
+    is_provisioned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

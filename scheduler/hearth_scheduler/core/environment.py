@@ -72,7 +72,8 @@ class Environment:
     STARTING, INIT: the environment has failed; BUSY, RETIRING: the invocation has timed out; IDLE: it goes;
     STOPPING: the removal is ordered anew. `since` is when the phase began. `has_run`: an invocation has ended here.
     `expires`: from then on it gets no more events, because the credentials it was given run out some time later.
-    `is_provisioned`: provisioned concurrency keeps it; otherwise demand does.
+    `is_provisioned`: provisioned concurrency keeps it; otherwise demand does. `expected_by`: who counts on an adopted
+    environment that has not shown itself yet.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Environment:
     has_run: bool = False
     expires: float = NEVER
     is_provisioned: bool = False
+    expected_by: set[str] | None = None
     phase: Phase = Phase.STARTING
     history: deque[tuple[float, Signal]] = field(default_factory=lambda: deque(maxlen=HISTORY))
 

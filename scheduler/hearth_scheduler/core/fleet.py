@@ -5,21 +5,26 @@ clock or touches the world. The engine feeds events and performs effects.
 
 Rule 1: a request takes the warmest idle environment; failing that it waits for whichever comes first, a new
 environment or one that falls idle. Choosing an environment and marking it BUSY is one step.
-Rule 2: caps are exact. Places (invocations in flight) and environments of a function never exceed its cap; an
-environment counts until its container is gone.
+Rule 2: caps are exact. Places (invocations in flight) of a function never exceed its cap, nor do the environments of
+one of its versions; an environment counts until its container is gone.
 Rule 3: no herd. One more environment is started only if that is worth it (`core/growth.py`), and a start is decided
 when it can begin.
 Rule 4: an environment of an old revision finishes what it does and goes; it never gets another request.
 Rule 5: a function that no stem cell can become gets containers of its own, under the same governor. Such an
 environment is a member of its pool, and so counts under its cap, from the order to start it.
 Rule 6: deadlines are data. `soonest` is a lower bound of all of them; `tick` does what is due.
+Rule 7: provisioned environments (`core/provision.py`) are started when nobody waits who could be served instead, and
+are given events before others, so that the others may age.
+Rule 8: an environment that has become too old for its credentials gets no further request.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hearth.core.function import FunctionName, FunctionVersion
-from hearth_scheduler.core.caps import Caps
+from hearth.core.provisioning import ProvisionedState, ProvisioningProblem
+from hearth_scheduler.core.caps import Caps, Share
 from hearth_scheduler.core.effects import (
     Conclude,
     Dispatch,
@@ -54,10 +59,17 @@ class Policy:
     memory_budget_mib: int = 4096
     idle_timeout_s: float = 600.0
     init_timeout_s: float = 10.0
+    provisioned_init_timeout_s: float = 130.0
+    environment_lifetime_s: float = 43_200.0
     start_timeout_s: float = 30.0
     parallel_starts: int = 4
     stem_cells_max: int = 32
     processors: int = 1
+
+    @property
+    def renewal_s(self) -> float:
+        """So long before it is too old a provisioned environment gets a successor."""
+        return min(self.idle_timeout_s, self.environment_lifetime_s / 10)
 
 
 class Fleet:
@@ -84,6 +96,7 @@ class Fleet:
         self._new_id = new_id
         self._interpreter_of = interpreter_of
         self._hungry: dict[Pool, None] = {}
+        self._unready: dict[Pool, None] = {}  # not all of what is provisioned is initialised
         self._reservations: dict[str, FunctionVersion] = {}  # waiting, in order
         self._granted: dict[str, FunctionVersion] = {}
         self._closing = False
@@ -99,10 +112,13 @@ class Fleet:
             pool.paused_until = pool.backoff_s = 0.0
             pool.base_s = pool.init_s = 0.0
             pool.is_base_known = False
+            pool.provision.forgive()
             self._retire(pool, now, effects)
             self._feed(now, effects)
         else:
             pool.current = function
+            if pool in self._unready:
+                self._feed(now, effects)
         return effects
 
     def forget(self, name: FunctionName, now: float) -> list[Effect]:
@@ -119,7 +135,8 @@ class Fleet:
         effects: list[Effect] = []
         if key in self.pools:
             self._drop(key, now, effects)
-            self._feed(now, effects)
+        self.caps.withdraw(key)
+        self._feed(now, effects)
         return effects
 
     def limit(self, name: FunctionName, reserved: int | None, now: float) -> list[Effect]:
@@ -128,11 +145,33 @@ class Fleet:
         effects: list[Effect] = []
         for pool in [pool for key, pool in self.pools.items() if key[0] == name]:
             excess = max(0, len(pool.members) - self.caps.cap(pool.quota))
-            for environment in list(pool.idle.values())[:excess]:
+            for environment in [*pool.idle.values(), *pool.provision.idle.values()][:excess]:
                 self._stop(environment, StopReason.SURPLUS, now, effects)
+            self._adjust(pool, now)
         self._grant(effects)
         self._feed(now, effects)
         return effects
+
+    def provision(self, key: tuple[FunctionName, str], count: int, now: float) -> list[Effect]:
+        """Keep so many environments of this version ready. What is too many then serves on as ordinary ones."""
+        self.caps.guarantee(self.caps.share(key), count)
+        effects: list[Effect] = []
+        pool = self.pools.get(key)
+        if pool is not None:
+            pool.provision.forgive()
+            self._adjust(pool, now)
+        self._grant(effects)
+        self._feed(now, effects)
+        return effects
+
+    def provisioned(self, key: tuple[FunctionName, str]) -> ProvisionedState:
+        """How far that has come."""
+        requested, pool = self.caps.share(key).guaranteed, self.pools.get(key)
+        if pool is None:
+            return ProvisionedState(requested)
+        allocated = len(pool.provision.members)
+        available = allocated - pool.provision.initialising
+        return ProvisionedState(requested, allocated, available, pool.provision.problem)
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -142,17 +181,18 @@ class Fleet:
         """A request; with a granted reservation it is admitted already."""
         pool = self.pools.get(function.key) or self._pool(function)
         if reservation_id:
-            del self._granted[reservation_id]
+            self._redeem(reservation_id, pool)
         else:
-            reason = self.caps.refusal(pool.quota)
+            reason = self.caps.refusal(pool.share)
             if reason is not None:
                 return Refusal(reason)
-            self.caps.occupy(pool.quota)
+            self.caps.occupy(pool.share)
         request = Request(request_id, pool, now, now + self.policy.start_timeout_s)
         self.requests[request_id] = request
         effects: list[Effect] = []
-        if pool.idle:
-            self._assign(pool.idle.popitem()[1], request, now, effects)
+        idle = pool.provision.idle or pool.idle
+        if idle:
+            self._assign(idle.popitem()[1], request, now, effects)
         else:
             pool.waiting.append(request)
             self._note(request.deadline)
@@ -184,17 +224,29 @@ class Fleet:
         if self._reservations.pop(reservation_id, None) is None:
             function = self._granted.pop(reservation_id, None)
             if function is not None:
-                self.caps.vacate(self.caps.quota(function.name))
+                self.caps.vacate(self.caps.share(function.key))
                 self._grant(effects)
         return effects
 
     # -- news of environments ------------------------------------------------------------------------------------
 
-    def adopt(self, environment_id: str, runtime: str, now: float, *, working_s: float | None = None) -> None:
+    def adopt(
+        self,
+        environment_id: str,
+        runtime: str,
+        now: float,
+        *,
+        working_s: float | None = None,
+        provisioned_for: FunctionVersion | None = None,
+    ) -> None:
         """A container of an earlier run: it has until the start timeout to show itself. A stem cell counts as one on
         its way, so that none is started in its stead. A function's (`working_s`: its timeout) may be at work and show
-        itself only afterwards; it must not hold up the start of others."""
+        itself only afterwards; it must not hold up the start of others. One that provisioned concurrency kept counts as
+        there, so that none is started in its stead."""
         environment = self._add(runtime, now, environment_id=environment_id)
+        if provisioned_for is not None:
+            environment.expected_by = self._pool(provisioned_for).provision.expected
+            environment.expected_by.add(environment_id)
         if working_s is None:
             self.stock.begin(runtime, environment_id)
         else:
@@ -220,19 +272,29 @@ class Fleet:
         self._feed(now, effects)
         return effects
 
-    def adopted(self, environment_id: str, function: FunctionVersion, now: float) -> list[Effect]:
-        """A container of an earlier run shows itself as the environment of a function."""
+    def adopted(
+        self,
+        environment_id: str,
+        function: FunctionVersion,
+        now: float,
+        *,
+        age_s: float = 0.0,
+        was_provisioned: bool = False,
+    ) -> list[Effect]:
+        """A container of an earlier run shows itself as the environment of a function, `age_s` after it became one."""
         environment = self._living(environment_id)
         if environment is None:
             return []
         self.stock.left_start(environment.runtime, environment_id)
         effects: list[Effect] = []
+        self._expect_no_more(environment)
         pool = self.pools.get(function.key)
         full = pool is not None and len(pool.members) >= self.caps.cap(pool.quota)
         if pool is None or full or pool.current.revision != function.revision:
             self._stop(environment, StopReason.STALE, now, effects)
         else:
-            self._join(environment, pool, now)
+            is_provisioned = was_provisioned and pool.provision.lacking(self._target(pool)) > 0
+            self._join(environment, pool, now, is_provisioned=is_provisioned, age_s=age_s)
         return effects
 
     def ready(self, environment_id: str, now: float) -> list[Effect]:
@@ -246,8 +308,12 @@ class Fleet:
             if pool is not None:
                 pool.initialising -= 1
                 pool.initialised_in(now - environment.since)
-            environment.move(Signal.READY, now, now + self.policy.idle_timeout_s)
+                if environment.is_provisioned:
+                    pool.provision.problem = None
+            environment.move(Signal.READY, now, self._rests_until(environment, now))
             self._place(environment, pool, now, effects)
+            if self._unready:
+                self._keep_ready(now, effects)
             self._order_starts(now, effects)  # refill what this cold start took
         elif phase in (Phase.BUSY, Phase.RETIRING):
             self._finish(environment, pool, now, effects)
@@ -292,6 +358,7 @@ class Fleet:
             return []
         effects: list[Effect] = []
         pool = self._pool_of(environment)
+        self._note_failure(environment, pool, verdict, now)
         if environment.phase in UNDER_WAY and pool is not None and pool.waiting:
             self._conclude(pool.waiting[0], verdict, effects, now, environment_id=environment_id)
         else:
@@ -344,7 +411,7 @@ class Fleet:
             case Phase.INIT:
                 self._time_out_init(environment, now, effects)
             case Phase.IDLE:
-                self._stop(environment, StopReason.IDLE, now, effects)
+                self._end_rest(environment, now, effects)
             case Phase.STARTING:
                 self._stop(environment, StopReason.START_FAILED, now, effects)
             case Phase.STOPPING:
@@ -361,34 +428,108 @@ class Fleet:
 
     def _time_out_init(self, environment: Environment, now: float, effects: list[Effect]) -> None:
         pool = self._pool_of(environment)
+        self._note_failure(environment, pool, Verdict.INIT_TIMED_OUT, now)
         if pool is not None and pool.waiting:
             self._conclude(pool.waiting[0], Verdict.INIT_TIMED_OUT, effects, now, environment_id=environment.id)
         self._stop(environment, StopReason.INIT_TIMEOUT, now, effects)
 
     def _pump(self, pool: Pool, now: float, effects: list[Effect]) -> None:
         """Serve the pool's waiting requests: idle ones first, then stem cells, then new containers."""
-        while pool.waiting and pool.idle:
-            self._assign(pool.idle.popitem()[1], pool.waiting.popleft(), now, effects)
+        while pool.waiting and (idle := pool.provision.idle or pool.idle):
+            self._assign(idle.popitem()[1], pool.waiting.popleft(), now, effects)
         if not pool.waiting:
             self._hungry.pop(pool, None)
             return
         self._hungry[pool] = None
-        stem = self._interpreter(pool)
         for _ in range(self._missing(pool, now)):
-            if stem is None or not self.stock.has_ready(stem):
+            if not self._grow(pool, now, effects):
                 return
-            if not self._make_room(pool.current.memory_mib - STEM_MIB, now, effects):
-                return
-            environment = self.environments[self.stock.take(stem, now)]
-            environment.function = pool.current
-            self._join(environment, pool, now)
-            effects.append(Specialise(environment.id, pool.current))
+
+    def _grow(self, pool: Pool, now: float, effects: list[Effect], *, is_provisioned: bool = False) -> bool:
+        """Make a stem cell an environment of the pool, if there is one and memory for it."""
+        stem = self._interpreter(pool)
+        if stem is None or not self.stock.has_ready(stem):
+            return False
+        if not self._make_room(pool.current.memory_mib - STEM_MIB, now, effects):
+            return False
+        environment = self.environments[self.stock.take(stem, now)]
+        self._join(environment, pool, now, is_provisioned=is_provisioned)
+        effects.append(Specialise(environment.id, pool.current, is_provisioned))
+        return True
 
     def _feed(self, now: float, effects: list[Effect]) -> None:
         """Offer what has come free to every pool that waits, the one that has waited longest first."""
         for pool in sorted(self._hungry, key=lambda p: p.waiting[0].since if p.waiting else now):
             self._pump(pool, now, effects)
+        if self._unready:
+            self._keep_ready(now, effects)
         self._order_starts(now, effects)
+
+    def _keep_ready(self, now: float, effects: list[Effect]) -> None:
+        """Start what provisioned concurrency lacks (rule 6), no more at once than container starts."""
+        for pool in list(self._unready):
+            provision, target = pool.provision, self._target(pool)
+            if provision.lacking(target) <= 0 and not provision.initialising and not provision.expected:
+                del self._unready[pool]
+            elif now < max(provision.retry_at, pool.paused_until):
+                self._note(max(provision.retry_at, pool.paused_until))
+        for pool in self._unready:
+            for _ in range(self._startable(pool, now, effects)):
+                if not self._grow(pool, now, effects, is_provisioned=True):
+                    break
+
+    def _startable(self, pool: Pool, now: float, effects: list[Effect]) -> int:
+        """How many provisioned environments the pool may start now. An ordinary idle one gives up its place."""
+        wanted = pool.provision.startable(self._target(pool), now)
+        wanted = min(wanted, self.policy.parallel_starts - sum(p.provision.initialising for p in self._unready))
+        if wanted <= 0 or self._closing or now < pool.paused_until:
+            return 0
+        if self.memory.is_hopeless(pool.current.memory_mib, self._evictable_mib()):
+            pool.provision.problem = ProvisioningProblem.NO_MEMORY
+            return 0
+        room = self.caps.cap(pool.quota) - len(pool.members)
+        leaving = sum(environment.phase is Phase.STOPPING for environment in pool.members.values())
+        for environment in list(pool.idle.values())[: max(0, wanted - room - leaving)]:
+            self._stop(environment, StopReason.SURPLUS, now, effects)
+        return max(0, min(wanted, room))
+
+    def _target(self, pool: Pool) -> int:
+        """How many are to be provisioned. A cap of the function's own is heeded at once; that of the account only
+        where they are started, so that one function's reservation does not turn over those of all others."""
+        reserved = pool.quota.reserved
+        return pool.share.guaranteed if reserved is None else min(pool.share.guaranteed, reserved)
+
+    def _adjust(self, pool: Pool, now: float) -> None:
+        """The target has changed: what is too many becomes ordinary, the idle ones first."""
+        provision = pool.provision
+        surplus = max(0, -provision.lacking(self._target(pool)))
+        for environment in [*provision.idle.values(), *provision.members.values()][:surplus]:
+            self._make_ordinary(environment, pool, now)
+        self._unready[pool] = None
+
+    def _make_ordinary(self, environment: Environment, pool: Pool, now: float) -> None:
+        if not environment.is_provisioned:  # named twice among the surplus
+            return
+        environment.is_provisioned = False
+        self._unkeep(environment, pool)
+        if environment.phase is Phase.IDLE:
+            pool.idle[environment.id] = environment
+            environment.deadline = self._rests_until(environment, now)
+            self._note(environment.deadline)
+
+    def _unkeep(self, environment: Environment, pool: Pool) -> None:
+        """It counts no longer among the provisioned ones; if it was one, it is to be replaced."""
+        pool.provision.idle.pop(environment.id, None)
+        if pool.provision.members.pop(environment.id, None) is not None:
+            self._unready[pool] = None
+
+    def _note_failure(self, environment: Environment, pool: Pool | None, verdict: Verdict, now: float) -> None:
+        """A provisioned environment broke before it was of any use. One that breaks at work is replaced at once: how
+        often, requests bound."""
+        if pool is not None and environment.is_provisioned and environment.phase in (Phase.INIT, Phase.IDLE):
+            is_ours = verdict is Verdict.NO_ENVIRONMENT
+            problem = ProvisioningProblem.PLATFORM if is_ours else ProvisioningProblem.INIT_FAILURE
+            pool.provision.failed(problem, now)
 
     def _missing(self, pool: Pool, now: float) -> int:
         """How many environments the pool should get now (rule 3), as far as its cap allows (rule 2)."""
@@ -415,26 +556,28 @@ class Fleet:
     def _order_starts(self, now: float, effects: list[Effect]) -> None:
         if self._closing:
             return
-        demand, alone = self._demand(now)
+        missing = {pool: more for pool in self._hungry if (more := self._missing(pool, now))}
+        is_provisioned = not missing
+        if is_provisioned:
+            missing = {pool: more for pool in self._unready if (more := self._startable(pool, now, effects))}
+        demand, alone = self._demand(missing)
         for wanted in self.stock.starts(demand, now, host_is_busy=self.host.is_busy):
             if wanted in alone:
-                self._start_for(alone[wanted], now, effects)
+                self._start_for(alone[wanted], now, effects, is_provisioned=is_provisioned)
             elif not self._start_stem(wanted, now, effects):
                 return
         if self.stock.paused_until > now:
             self._note(self.stock.paused_until)
 
-    def _demand(self, now: float) -> tuple[dict[str, int], dict[str, Pool]]:
+    def _demand(self, missing: Mapping[Pool, int]) -> tuple[dict[str, int], dict[str, Pool]]:
         """How many containers are wanted of what, and which of these names are pools that need their own."""
         demand: dict[str, int] = {}
         alone: dict[str, Pool] = {}
-        for pool in self._hungry:
-            missing = self._missing(pool, now)
-            if missing:
-                stem = self._interpreter(pool)
-                demand[stem or pool.name] = demand.get(stem or pool.name, 0) + missing
-                if stem is None:
-                    alone[pool.name] = pool
+        for pool, more in missing.items():
+            stem = self._interpreter(pool)
+            demand[stem or pool.name] = demand.get(stem or pool.name, 0) + more
+            if stem is None:
+                alone[pool.name] = pool
         return demand, alone
 
     def _start_stem(self, runtime: str, now: float, effects: list[Effect]) -> bool:
@@ -445,18 +588,15 @@ class Fleet:
         effects.append(StartStem(environment.id, runtime))
         return True
 
-    def _start_for(self, pool: Pool, now: float, effects: list[Effect]) -> None:
+    def _start_for(self, pool: Pool, now: float, effects: list[Effect], *, is_provisioned: bool) -> None:
         """A container for this pool alone; if there is no room, a later event tries again."""
         function = pool.current
         if not self._make_room(function.memory_mib, now, effects):
             return
         environment = self._add(function.runtime, now, mib=function.memory_mib)
-        environment.function = function
-        pool.members[environment.id] = environment
-        pool.grown_at = now
-        pool.initialising += 1
+        self._enlist(environment, pool, now, is_provisioned=is_provisioned)
         self.stock.begin_direct(environment.id)
-        effects.append(StartFor(environment.id, function))
+        effects.append(StartFor(environment.id, function, is_provisioned))
 
     def _leave_start(self, environment: Environment, now: float, *, has_failed: bool) -> None:
         """It is not on its way any more. Whose start has failed waits a little before the next one: all stem cells, or
@@ -467,6 +607,8 @@ class Fleet:
         elif has_failed and environment.phase is Phase.STARTING:
             pool.start_failed(now)
             self._note(pool.paused_until)
+            if environment.is_provisioned:
+                pool.provision.failed(ProvisioningProblem.PLATFORM, now)
         self.stock.end_direct(environment.id)
 
     def _make_room(self, mib: int, now: float, effects: list[Effect]) -> bool:
@@ -482,10 +624,12 @@ class Fleet:
 
     def _give_up_without_memory(self, pool: Pool, now: float, effects: list[Effect]) -> None:
         """Nothing runs, nothing is on its way, nothing can be evicted: better an answer now than a wait in vain."""
-        evictable = sum(e.function.memory_mib for p in self.pools.values() for e in p.idle.values() if e.function)
-        if self.memory.is_hopeless(pool.current.memory_mib, evictable):
+        if self.memory.is_hopeless(pool.current.memory_mib, self._evictable_mib()):
             for request in list(pool.waiting):
                 self._conclude(request, Verdict.NO_MEMORY, effects, now)
+
+    def _evictable_mib(self) -> int:
+        return sum(e.function.memory_mib for p in self.pools.values() for e in p.idle.values() if e.function)
 
     def _assign(self, environment: Environment, request: Request, now: float, effects: list[Effect]) -> None:
         function = environment.function
@@ -505,7 +649,7 @@ class Fleet:
         if environment.phase is Phase.RETIRING:
             self._stop(environment, StopReason.STALE, now, effects, signal=Signal.FINISHED)
         else:
-            environment.move(Signal.FINISHED, now, now + self.policy.idle_timeout_s)
+            environment.move(Signal.FINISHED, now, self._rests_until(environment, now))
         if request is not None:
             self._end(request, effects, now)
 
@@ -513,34 +657,66 @@ class Fleet:
         """Give an idle environment its next request, or let it idle; a stale one goes instead."""
         if pool is None or not pool.is_current(environment):
             self._stop(environment, StopReason.STALE, now, effects)
+        elif now >= environment.expires:
+            self._stop(environment, StopReason.AGED, now, effects)
         elif pool.waiting:
             self._assign(environment, pool.waiting.popleft(), now, effects)
             if not pool.waiting:
                 self._hungry.pop(pool, None)
         else:
-            pool.idle[environment.id] = environment
+            idle = pool.provision.idle if environment.is_provisioned else pool.idle
+            idle[environment.id] = environment
             self._note(environment.deadline)
             if self._hungry:  # another function may be waiting for the memory this one can give up
                 self._feed(now, effects)
 
-    def _join(self, environment: Environment, pool: Pool, now: float) -> None:
+    def _rests_until(self, environment: Environment, now: float) -> float:
+        """How long it may be idle from now on."""
+        if environment.is_provisioned:
+            return environment.expires - self.policy.renewal_s
+        return min(now + self.policy.idle_timeout_s, environment.expires)
+
+    def _end_rest(self, environment: Environment, now: float, effects: list[Effect]) -> None:
+        """An idle environment's time is up."""
+        pool = self._pool_of(environment)
+        if now >= environment.expires:
+            self._stop(environment, StopReason.AGED, now, effects)
+        elif environment.is_provisioned and pool is not None:
+            self._make_ordinary(environment, pool, now)
+        else:
+            self._stop(environment, StopReason.IDLE, now, effects)
+
+    def _join(
+        self, environment: Environment, pool: Pool, now: float, *, is_provisioned: bool = False, age_s: float = 0.0
+    ) -> None:
+        self._enlist(environment, pool, now, is_provisioned=is_provisioned)
+        self._begin_init(environment, pool, now)
+        environment.expires -= age_s
+        self.memory.occupy(environment.id, pool.current.memory_mib)
+
+    def _enlist(self, environment: Environment, pool: Pool, now: float, *, is_provisioned: bool) -> None:
+        """It belongs to this pool from now on."""
         environment.function = pool.current
+        environment.is_provisioned = is_provisioned
         pool.members[environment.id] = environment
         pool.grown_at = now
         pool.initialising += 1
-        self._begin_init(environment, pool, now)
-        self.memory.occupy(environment.id, pool.current.memory_mib)
+        if is_provisioned:
+            pool.provision.members[environment.id] = environment
 
     def _begin_init(self, environment: Environment, pool: Pool, now: float) -> None:
-        limit = max(self.policy.init_timeout_s, float(pool.current.timeout_s))
-        environment.move(Signal.SPECIALISED, now, now + limit)
+        limit = self.policy.provisioned_init_timeout_s if environment.is_provisioned else self.policy.init_timeout_s
+        environment.expires = now + self.policy.environment_lifetime_s
+        environment.move(Signal.SPECIALISED, now, now + max(limit, float(pool.current.timeout_s)))
         self._note(environment.deadline)
 
     def _leave(self, environment: Environment) -> None:
         """Take the environment out of its pool's books."""
+        self._expect_no_more(environment)
         pool = self._pool_of(environment)
         if pool is not None and pool.members.pop(environment.id, None) is not None:
             pool.idle.pop(environment.id, None)
+            self._unkeep(environment, pool)
             pool.initialising -= environment.phase in UNDER_WAY
             pool.patient_until = 0.0
 
@@ -573,9 +749,11 @@ class Fleet:
         """Order the removal. The environment keeps counting until its container is gone (rule 2)."""
         if environment.phase is Phase.STOPPING:
             return
+        self._expect_no_more(environment)
         pool = self._pool_of(environment)
         if pool is not None:
             pool.idle.pop(environment.id, None)
+            self._unkeep(environment, pool)
             pool.initialising -= environment.phase in UNDER_WAY
         self._leave_start(environment, now, has_failed=reason is StopReason.START_FAILED)
         environment.move(signal, now, now + STUCK_S)
@@ -589,6 +767,7 @@ class Fleet:
             self._conclude(request, Verdict.DELETED, effects, now)
         self._hungry.pop(pool, None)
         self._retire(pool, now, effects, everything=True)
+        self._unready.pop(pool, None)
         del self.pools[key]
 
     def _retire(self, pool: Pool, now: float, effects: list[Effect], *, everything: bool = False) -> None:
@@ -597,6 +776,7 @@ class Fleet:
                 continue
             if environment.phase is Phase.BUSY:
                 environment.move(Signal.RETIRE, environment.since, environment.deadline)
+                self._unkeep(environment, pool)
             elif environment.phase is Phase.IDLE or environment.phase in UNDER_WAY:
                 self._stop(environment, StopReason.STALE, now, effects)
 
@@ -623,18 +803,31 @@ class Fleet:
             environment = self.environments.get(request.environment_id)
             if environment is not None and environment.request_id == request.id:
                 environment.request_id = None
-        self.caps.vacate(request.pool.quota)
+        self.caps.vacate(request.pool.share)
         if self._reservations:
             self._grant(effects)
 
     def _grant(self, effects: list[Effect]) -> None:
         for reservation_id, function in list(self._reservations.items()):
-            quota = self.caps.quota(function.name)
-            if self.caps.refusal(quota) is None:
+            share = self.caps.share(function.key)
+            if self.caps.refusal(share) is None:
                 del self._reservations[reservation_id]
                 self._granted[reservation_id] = function
-                self.caps.occupy(quota)
+                self.caps.occupy(share)
                 effects.append(Grant(reservation_id))
+
+    def _redeem(self, reservation_id: str, pool: Pool) -> None:
+        """A granted place is used, perhaps for another version than it was asked for: an alias may have moved."""
+        function = self._granted.pop(reservation_id)
+        if function.key != pool.current.key:
+            self.caps.vacate(self.caps.share(function.key))
+            self.caps.occupy(pool.share)
+
+    def _expect_no_more(self, environment: Environment) -> None:
+        """An adopted environment has shown itself, or never will."""
+        if environment.expected_by is not None:
+            environment.expected_by.discard(environment.id)
+            environment.expected_by = None
 
     def _interpreter(self, pool: Pool) -> str | None:
         """Whose stem cells can become this pool's environments; None: each is started for it alone."""
@@ -643,7 +836,9 @@ class Fleet:
     def _pool(self, function: FunctionVersion) -> Pool:
         pool = self.pools.get(function.key)
         if pool is None:
-            pool = self.pools[function.key] = Pool(self.caps.quota(function.name), function)
+            pool = self.pools[function.key] = Pool(self.caps.share(function.key), function)
+            if pool.share.guaranteed:
+                self._unready[pool] = None
         return pool
 
     def _pool_of(self, environment: Environment) -> Pool | None:
@@ -671,12 +866,13 @@ class Fleet:
         for pool in self.pools.values():
             pool.check()
             assert bool(pool.waiting) == (pool in self._hungry), pool
-        held: dict[FunctionName, int] = {}
-        for name in [r.pool.quota.name for r in self.requests.values()] + [f.name for f in self._granted.values()]:
-            held[name] = held.get(name, 0) + 1
-        for quota in self.caps.quotas.values():
-            assert quota.in_flight == held.get(quota.name, 0), (quota, held)
+            assert len(pool.provision.members) <= self._target(pool), pool
+            assert pool in self._unready or not pool.provision.lacking(self._target(pool)), pool
+        self.caps.check(Counter([r.pool.share for r in self.requests.values()] + self._granted_shares()))
         for environment in self.environments.values():
             if environment.request_id is not None:
                 assert self.requests[environment.request_id].environment_id == environment.id
             assert environment.deadline >= self.soonest, environment
+
+    def _granted_shares(self) -> list[Share]:
+        return [self.caps.share(function.key) for function in self._granted.values()]

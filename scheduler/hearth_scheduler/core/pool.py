@@ -4,9 +4,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from hearth.core.function import FunctionVersion
-from hearth_scheduler.core.caps import Quota
+from hearth_scheduler.core.caps import Quota, Share
 from hearth_scheduler.core.environment import Environment, Phase
 from hearth_scheduler.core.growth import Load
+from hearth_scheduler.core.provision import Provision
 from hearth_scheduler.core.stock import backoff
 
 SMOOTHING = 0.2
@@ -31,8 +32,9 @@ class Request:
 
 @dataclass(slots=True, eq=False)
 class Pool:
-    """One function version. `idle` is ordered: the last one in is the first one out (warmest first), so that the
-    cold end ages until its idle clock runs out. Changed by the fleet alone.
+    """One function version. `share` is its part of the function's places; `provision` is what of its `members`
+    provisioned concurrency keeps, `idle` those of the others that idle. It is ordered: the last one in is the first
+    one out (warmest first), so that the cold end ages until its idle clock runs out. Changed by the fleet alone.
 
     `initialising` counts the members that are `UNDER_WAY`. Until `paused_until` none is started for it alone, because
     the last such start has failed.
@@ -41,11 +43,12 @@ class Pool:
     last. Until `patient_until`, and with no more than `patient_with` requests to serve, it was decided not to grow.
     """
 
-    quota: Quota
+    share: Share
     current: FunctionVersion
     members: dict[str, Environment] = field(default_factory=dict)
     idle: dict[str, Environment] = field(default_factory=dict)
     waiting: deque[Request] = field(default_factory=deque)
+    provision: Provision = field(default_factory=Provision)
     initialising: int = 0
     base_s: float = 0.0
     init_s: float = 0.0
@@ -58,13 +61,17 @@ class Pool:
     paused_until: float = 0.0
 
     @property
+    def quota(self) -> Quota:
+        return self.share.quota
+
+    @property
     def name(self) -> str:
         """What a demand for environments of this pool alone is called; no runtime has a colon in its name."""
         return ":".join(self.current.key)
 
     @property
     def busy(self) -> int:
-        return len(self.members) - len(self.idle) - self.initialising
+        return len(self.members) - len(self.idle) - len(self.provision.idle) - self.initialising
 
     def is_current(self, environment: Environment) -> bool:
         function = environment.function
@@ -108,7 +115,9 @@ class Pool:
         assert set(self.idle) <= set(self.members)
         assert all(e.phase is Phase.IDLE for e in self.idle.values()), self.idle
         idle = [e for e in self.members.values() if e.phase is Phase.IDLE]
-        assert len(idle) == len(self.idle), (idle, self.idle)
+        assert len(idle) == len(self.idle) + len(self.provision.idle), (idle, self.idle)
+        assert not any(e.is_provisioned for e in self.idle.values()), self.idle
+        self.provision.check(self.members)
         initialising = [e for e in self.members.values() if e.phase in UNDER_WAY]
         assert len(initialising) == self.initialising, (initialising, self.initialising)
-        assert not (self.waiting and self.idle), "a request waits while an environment idles"
+        assert not (self.waiting and (self.idle or self.provision.idle)), "a request waits while an environment idles"

@@ -54,6 +54,7 @@ class World:
         self.granted: list[str] = []
         self.refused = 0
         self.functions: dict[str, FunctionVersion] = {}
+        self.provisioned: set[str] = set()  # what the effects called so
 
     def do(self, effects: list[Effect]) -> list[Effect]:
         for effect in effects:
@@ -63,6 +64,7 @@ class World:
                 case Specialise():
                     self.initialising.append(effect.environment_id)
                     self.functions[effect.environment_id] = effect.function
+                    self.provisioned |= {effect.environment_id} if effect.is_provisioned else set()
                 case Dispatch():
                     assert effect.environment_id not in self.running, "one invocation at a time"
                     self.running[effect.environment_id] = effect.request_id
@@ -80,6 +82,7 @@ class World:
     def _start(self, effect: StartStem | StartFor) -> None:
         self.starting.append(effect.environment_id)
         if isinstance(effect, StartFor):
+            self.provisioned |= {effect.environment_id} if effect.is_provisioned else set()
             self.functions[effect.environment_id] = effect.function
 
     def _stop(self, environment_id: str) -> None:
@@ -100,6 +103,9 @@ class World:
 
     def configure(self, spec: FunctionVersion) -> None:
         self.do(self.fleet.configure(spec, self.now))
+
+    def provision(self, spec: FunctionVersion, count: int) -> None:
+        self.do(self.fleet.provision(spec.key, count, self.now))
 
     def arrive(self, spec: FunctionVersion, reservation_id: str = "") -> str | None:
         """A request; its id, or None if it was refused."""
@@ -132,6 +138,12 @@ class World:
         self.do(self.fleet.ready(environment_id, self.now))
         return environment_id
 
+    def fail_init(self, verdict: Verdict = Verdict.INIT_FAILED) -> str:
+        """The oldest init under way fails."""
+        environment_id = self.initialising.popleft()
+        self.do(self.fleet.failed(environment_id, verdict, self.now))
+        return environment_id
+
     def finish(self, environment_id: str) -> None:
         """The environment's invocation ends and its runtime asks for the next event."""
         self.running.pop(environment_id, None)
@@ -149,6 +161,21 @@ class World:
         if event_unread:
             self.running.pop(environment_id, None)
         self.do(self.fleet.failed(environment_id, Verdict.DIED, self.now, event_unread=event_unread))
+
+    def settle(self) -> None:
+        """All that is under way succeeds, until nothing is."""
+        for _ in range(1000):
+            if not (self.starting or self.initialising or self.stopping or self.running):
+                return
+            while self.stopping:
+                self.remove()
+            if self.starting:
+                self.connect()
+            while self.initialising:
+                self.initialise()
+            for environment_id in list(self.running):
+                self.finish(environment_id)
+        raise AssertionError(f"it never comes to rest: {self.fleet.environments}")
 
     def warm(self, spec: FunctionVersion, count: int = 1) -> list[str]:
         """That many idle environments of the function."""

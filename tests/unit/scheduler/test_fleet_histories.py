@@ -6,6 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.unit.scheduler.simulation import World, function
 
 from hearth.core.function import FunctionVersion
+from hearth.core.provisioning import ProvisioningProblem
 from hearth_scheduler.core.fleet import Policy
 
 NAMES = st.sampled_from(["a", "b", "c", "image-d", "image-e"])
@@ -50,6 +51,14 @@ class Histories(RuleBasedStateMachine):
     def limit(self, name: str, cap: int | None) -> None:
         self.world.do(self.world.fleet.limit(function(name).name, cap, self.world.now))
 
+    @rule(name=NAMES, count=st.integers(0, 3))
+    def provision(self, name: str, count: int) -> None:
+        self.world.provision(self.spec(name), count)
+
+    @rule(name=NAMES)
+    def withdraw(self, name: str) -> None:
+        self.world.do(self.world.fleet.withdraw(function(name).key, self.world.now))
+
     @rule(name=NAMES)
     def delete(self, name: str) -> None:
         self.world.do(self.world.fleet.forget(function(name).name, self.world.now))
@@ -89,9 +98,12 @@ class Histories(RuleBasedStateMachine):
                 self.world.break_down(environment_id)
 
     @precondition(lambda self: self.world.initialising)
-    @rule()
-    def init_ends(self) -> None:
-        self.world.initialise()
+    @rule(succeeds=st.booleans())
+    def init_ends(self, succeeds: bool) -> None:
+        if succeeds:
+            self.world.initialise()
+        else:
+            self.world.fail_init()
 
     @precondition(lambda self: self.world.running)
     @rule(data=st.data())
@@ -129,10 +141,24 @@ class Histories(RuleBasedStateMachine):
             assert memory.used_mib == sum(memory.held.values()) <= max(memory.budget_mib, memory.used_mib)
             assert set(memory.held) == set(self.world.fleet.environments)
 
+    def comes_to_rest(self) -> None:
+        """When nothing fails any more and nobody asks for more, all that is provisioned is there: as far as the caps
+        and the memory allow."""
+        for reservation_id in sorted(self.reservations):
+            self.world.do(self.world.fleet.release(reservation_id, self.world.now))
+        for _ in range(5):
+            self.world.settle()
+            self.world.pass_time(301.0)
+        self.world.settle()
+        for pool in self.world.fleet.pools.values():
+            missing = pool.provision.lacking(min(pool.share.guaranteed, self.world.fleet.caps.cap(pool.quota)))
+            assert missing <= 0 or pool.provision.problem is ProvisioningProblem.NO_MEMORY, pool
+
     def teardown(self) -> None:
         """Left alone, every history ends with every request answered and no environment left."""
         if not hasattr(self, "world"):
             return
+        self.comes_to_rest()
         self.world.do(self.world.fleet.close(self.world.now))
         while self.world.stopping:
             self.world.remove()
