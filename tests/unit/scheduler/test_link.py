@@ -5,10 +5,12 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from hearth.core.invocation import MAX_RESPONSE_BYTES
 from hearth_scheduler.core.frames import encode
 from hearth_scheduler.link import DRAIN_READS, MAX_UNGREETED, OUTPUT_READ_BYTES, SOCKET_NAME, Ended, Link
 
@@ -461,3 +463,83 @@ async def test_a_directory_that_is_not_there_is_an_error_that_leaves_nothing(tmp
         Link("e1", Events()).open(tmp_path / "nowhere")
 
     assert os.listdir("/proc/self/fd") == handles
+
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stream_is_reported_piece_by_piece(house: House) -> None:
+    sock = await house.runtime()
+    sock.sendall(encode(b"P", b"one\0text/plain") + encode(b"D", b"one", b"half") + encode(b"D", b"one", b""))
+    sock.sendall(encode(b"Z", b"one") + encode(b"Z", b"two\0Own", b"{}"))
+
+    await house.events.until_seen(
+        ("stem",),
+        ("began", "one", "text/plain"),
+        ("piece", "one", b"half"),
+        ("piece", "one", b""),
+        ("ended", "one", b"", None),
+        ("ended", "two", b"{}", "Own"),
+    )
+
+
+async def test_a_stream_without_a_content_type_has_none(house: House) -> None:
+    sock = await house.runtime()
+    sock.sendall(encode(b"P", b"one"))
+
+    await house.events.until_seen(("stem",), ("began", "one", ""))
+
+
+async def test_output_before_the_end_of_a_stream_comes_before_it(house: House) -> None:
+    await house.init()
+    sock = await house.runtime()
+    os.write(house.writer, b"said")
+    sock.sendall(encode(b"Z", b"one"))
+
+    await house.events.until(lambda: ("ended", "one", b"", None) in house.events.seen)
+    assert house.events.seen[-2:] == [("output", b"said"), ("ended", "one", b"", None)]
+
+
+async def test_a_piece_larger_than_any_response_ends_the_connection(house: House) -> None:
+    sock = await house.runtime()
+    data = encode(b"D", b"one", bytes(MAX_RESPONSE_BYTES + 1))
+    with suppress(ConnectionError):
+        await asyncio.to_thread(sock.sendall, data)
+
+    await house.events.until_seen(("stem",), ("lost", False))
+
+
+async def test_a_paused_link_takes_nothing_until_it_is_resumed(house: House) -> None:
+    sock = await house.runtime()
+    house.link.pause()
+    house.link.pause()
+    sock.setblocking(False)
+    piece, sent = encode(b"D", b"one", bytes(60_000)), 0
+    with suppress(BlockingIOError):
+        while True:
+            sent += sock.send(piece)
+            await asyncio.sleep(0)  # the link's chance to read
+    assert house.events.seen == [("stem",)]
+
+    house.link.resume()
+    house.link.resume()
+
+    await house.events.until(lambda: len(house.events.seen) > sent // len(piece))
+
+
+async def test_what_a_paused_runtime_said_before_it_ended_is_read(house: House) -> None:
+    sock = await house.runtime()
+    house.link.pause()
+    sock.sendall(encode(b"D", b"one", b"last words"))
+    sock.close()
+
+    house.link.settle()
+
+    assert house.events.seen == [("stem",), ("piece", "one", b"last words"), ("lost", False)]
+
+
+async def test_a_link_without_a_runtime_can_be_paused_and_resumed(house: House) -> None:
+    house.link.pause()
+    house.link.resume()
+
+    assert not house.link.has_runtime

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
@@ -10,6 +11,7 @@ import pytest
 from tests.unit.scheduler.simulation import function
 
 from hearth.core.invocation import MAX_RESPONSE_BYTES, Invocation
+from hearth_scheduler import runtime_http
 from hearth_scheduler.core.runtime_talk import RuntimeTalk, Turn
 from hearth_scheduler.runtime_http import MAX_CONNECTIONS, MAX_HEAD_BYTES, HttpRuntime
 from hearth_scheduler.streams import Source
@@ -38,6 +40,7 @@ class Api:
         self.fails = False
         self.streams: list[tuple[object, ...]] = []
         self.source: Source | None = None
+        self.taken = 0
 
     def next(self) -> None:
         if self.fails:
@@ -56,6 +59,7 @@ class Api:
     def piece(self, request_id: str, piece: bytes) -> None:
         self.talk.piece(request_id)
         self.streams.append(("piece", piece))
+        self.taken += len(piece)
 
     def end(self, request_id: str, error: bytes | None) -> None:
         self.talk.end(request_id)
@@ -435,3 +439,136 @@ async def test_closing_ends_every_connection(server: Server, client: Client) -> 
     server.http.close()
 
     assert await client.is_closed()
+
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+STREAM = (
+    b"POST /2018-06-01/runtime/invocation/one/response HTTP/1.1\r\n"
+    b"Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n"
+)
+TRAILERS = b"Lambda-Runtime-Function-Error-Type: Own\r\nLambda-Runtime-Function-Error-Body: %b\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+async def test_a_stream_is_handed_on_as_it_comes(server: Server, client: Client) -> None:
+    await _to_running(server, client)
+    client.writer.write(STREAM + b"Content-Type: text/plain\r\n\r\n" + chunk(b"first"))
+    await server.until(lambda: len(server.api.streams) == 2)
+    assert server.api.streams == [("begin", "text/plain"), ("piece", b"first")]
+
+    status, _, body = await client.ask(chunk(b"second") + b"0\r\n\r\n")
+
+    assert (status, json.loads(body)) == (202, {"status": "OK"})
+    assert server.api.streams[2:] == [("piece", b"second"), ("end", None)]
+    await server.until_asked(client)
+
+
+async def test_a_stream_without_a_content_type_is_bytes(server: Server, client: Client) -> None:
+    await _to_running(server, client)
+    await client.ask(STREAM + b"\r\n0\r\n\r\n")
+    assert server.api.streams == [("begin", "application/octet-stream"), ("end", None)]
+
+
+async def test_a_stream_that_fails_half_way_says_so_in_its_trailers(server: Server, client: Client) -> None:
+    await _to_running(server, client)
+    error = b'{"errorMessage":"no"}'
+    status, _, _ = await client.ask(STREAM + b"\r\n" + chunk(b"half") + b"0\r\n" + TRAILERS % b64encode(error))
+
+    assert status == 202
+    assert server.api.streams[1:] == [("piece", b"half"), ("end", error)]
+
+
+async def test_trailers_without_a_readable_body_are_an_error_all_the_same(server: Server, client: Client) -> None:
+    await _to_running(server, client)
+    await client.ask(STREAM + b"\r\n0\r\n" + TRAILERS % b"!")
+
+    assert server.api.streams[1:] == [("end", b'{"errorType":"Own","errorMessage":""}')]
+
+
+async def test_empty_trailers_are_no_error(server: Server, client: Client) -> None:
+    """Go's client announces them always, and sends them empty after a success."""
+    await _to_running(server, client)
+    await client.ask(STREAM + b"\r\n0\r\nLambda-Runtime-Function-Error-Type: \r\n\r\n")
+
+    assert server.api.streams[1:] == [("end", None)]
+
+
+async def test_the_error_of_a_response_that_does_not_stream_is_in_its_trailers_too(
+    server: Server, client: Client
+) -> None:
+    await _to_running(server, client)
+    head = b"POST /2018-06-01/runtime/invocation/one/response HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    await client.ask(head + chunk(b"half") + b"0\r\n" + TRAILERS % b64encode(b"{}"))
+
+    assert server.api.answers == [("one", b"{}", "Own", 0)]
+
+
+async def test_an_unknown_response_mode_is_refused_and_the_event_is_still_open(server: Server, client: Client) -> None:
+    await _to_running(server, client)
+    refused = await client.post(
+        "invocation/one/response", b"1", "Lambda-Runtime-Function-Response-Mode: telepathic\r\n"
+    )
+
+    assert _error(refused) == (400, "InvalidFunctionResponseMode")
+    assert (await client.post("invocation/one/error", b"{}"))[0] == 202
+
+
+async def test_a_stream_for_another_event_is_refused_at_its_end(server: Server, client: Client) -> None:
+    await _to_running(server, client)
+    other = STREAM.replace(b"/one/", b"/two/")
+    refused = await client.ask(other + b"\r\n" + chunk(b"x" * 70_000) + b"0\r\n\r\n")
+
+    assert _error(refused) == (400, "InvalidRequestID")
+    assert server.api.streams == []
+
+
+async def test_an_error_on_another_connection_ends_a_stream(server: Server, client: Client) -> None:
+    await _to_running(server, client)
+    client.writer.write(STREAM + b"\r\n" + chunk(b"half"))
+    await server.until(lambda: len(server.api.streams) == 2)
+    server.api.talk.answer("one", is_error=True)
+
+    refused = await client.ask(chunk(b"more") + b"0\r\n\r\n")
+
+    assert _error(refused) == (403, "InvalidStateTransition")
+    assert len(server.api.streams) == 2
+
+
+async def test_a_connection_lost_in_a_stream_cuts_the_response_off(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_http, "TRUNCATION_GRACE_S", 0)
+    await _to_running(server, client)
+    client.writer.write(STREAM + b"\r\n" + chunk(b"half"))
+    await server.until(lambda: len(server.api.streams) == 2)
+    await client.close()
+
+    await server.until(lambda: len(server.api.streams) == 3)
+    what, error = server.api.streams[2]
+    assert (what, json.loads(str(error, "utf-8"))["errorType"]) == ("end", "Runtime.TruncatedResponse")  # type: ignore[call-overload]  # it is bytes
+
+
+async def test_a_stream_that_nobody_takes_is_not_read(server: Server, client: Client) -> None:
+    await _to_running(server, client)
+    client.writer.write(STREAM + b"\r\n" + chunk(b"first"))
+    await server.until(lambda: len(server.api.streams) == 2)
+    assert server.api.source is not None
+    server.api.source.pause()
+    server.api.source.pause()
+    piece = chunk(bytes(60_000))
+    for _ in range(1000):
+        client.writer.write(piece)
+        await asyncio.sleep(0)
+    assert len(server.api.streams) == 2
+    transport = client.writer.transport
+    assert transport.get_write_buffer_size() > 0
+
+    server.api.source.resume()
+    server.api.source.resume()
+
+    assert (await client.ask(b"0\r\n\r\n"))[0] == 202
+    assert server.api.taken == 60_000_005

@@ -14,13 +14,17 @@ MESSAGES: dict[str, Callable[[RuntimeTalk], None]] = {
     "init error": lambda talk: talk.init_error(),
     **{f"event {each}": lambda talk, each=each: talk.event(each) for each in IDS},  # type: ignore[misc]  # mypy does not see the default
     **{f"answer {each}": lambda talk, each=each: talk.answer(each) for each in IDS},  # type: ignore[misc]
+    **{f"error {each}": lambda talk, each=each: talk.answer(each, is_error=True) for each in IDS},  # type: ignore[misc]
+    **{f"begin {each}": lambda talk, each=each: talk.begin(each) for each in IDS},  # type: ignore[misc]
+    **{f"piece {each}": lambda talk, each=each: talk.piece(each) for each in IDS},  # type: ignore[misc]
+    **{f"end {each}": lambda talk, each=each: talk.end(each) for each in IDS},  # type: ignore[misc]
 }
 
 
 @given(st.lists(st.sampled_from(sorted(MESSAGES)), max_size=30))
 def test_a_refused_message_changes_nothing_and_every_event_is_answered_once(messages: list[str]) -> None:
     talk = RuntimeTalk()
-    open_event = ""
+    open_event = streaming = ""
     for message in messages:
         before = (talk.turn, talk.request_id)
         what, _, request_id = message.partition(" ")
@@ -34,9 +38,15 @@ def test_a_refused_message_changes_nothing_and_every_event_is_answered_once(mess
         if what == "event":
             assert not open_event
             open_event = request_id
-        elif what == "answer":
+        elif what == "begin":
+            assert open_event == request_id and not streaming
+            streaming = request_id
+        elif what == "piece":
+            assert open_event == streaming == request_id
+        elif what in ("answer", "error", "end"):
             assert open_event == request_id
-            open_event = ""
+            assert what == "error" or bool(streaming) == (what == "end")
+            open_event = streaming = ""
         elif what == "next":
             assert not open_event
 
@@ -50,6 +60,23 @@ def test_the_whole_conversation_in_order() -> None:
 
     turn = Turn
     assert turns == [turn.WAITING, turn.RUNNING, turn.ANSWERED, turn.WAITING, turn.RUNNING, turn.ANSWERED, turn.WAITING]
+
+
+def test_a_stream_in_order() -> None:
+    messages = ("next", "event one", "begin one", "piece one", "end one")
+    turns = [_after(*messages[:count]).turn for count in range(3, 6)]
+
+    assert turns == [Turn.STREAMING, Turn.STREAMING, Turn.ANSWERED]
+
+
+def test_a_stream_can_end_with_an_error_but_not_with_another_response() -> None:
+    talk = _after("next", "event one", "begin one")
+
+    with pytest.raises(OutOfTurn):
+        talk.answer("one")
+    talk.answer("one", is_error=True)
+
+    assert talk.turn is Turn.ANSWERED
 
 
 def test_a_second_answer_is_out_of_turn() -> None:
