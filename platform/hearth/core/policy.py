@@ -132,11 +132,12 @@ def _is_named(kind: str, name: str, context: RequestContext, *, account_counts: 
     account it is no permission, while across accounts it is the resource's half of one. Denials mean everybody in it.
     """
     principal = context.principal
-    if kind == "Service":
-        return principal.kind is PrincipalKind.SERVICE and principal.arn == name
-    if kind != "AWS":
-        return False
-    if name == "*" or name in (principal.arn, principal.role_arn):
+    is_service = principal.kind is PrincipalKind.SERVICE
+    if kind == "AWS" and name == "*":
+        return True
+    if is_service or kind != "AWS":
+        return is_service and kind == "Service" and principal.arn == name
+    if name in (principal.arn, principal.role_arn):
         return True
     if name not in (principal.account, f"arn:aws:iam::{principal.account}:root") or not principal.account:
         return False
