@@ -100,7 +100,8 @@ def _outside(member: Member, request: Request) -> object:
     """A member outside the body; everything there is text, which is read as the shape wants it."""
     match member.location:
         case "uri":
-            return request.labels.get(member.wire_name)
+            label = request.labels.get(member.wire_name)
+            return None if label is None else _from_text(member.shape, label, member.wire_name)
         case "querystring":
             values = request.query.get(member.wire_name)
             if not values:
