@@ -70,6 +70,10 @@ def _ruby(version: str, parent: str) -> Recipe:
     return Recipe(f"ruby{version}", "ruby", parent, arguments={"RUBY_VERSION": version}, is_runtime=True)
 
 
+def _java(version: str, parent: str) -> Recipe:
+    return Recipe(f"java{version}", "java", parent, arguments={"JAVA_VERSION": version}, is_runtime=True)
+
+
 def _pulled(name: str, image: str) -> Recipe:
     """A base image that only a registry has."""
     return Recipe(f"{name}-base", "debian", ground=Ground(image))
@@ -103,6 +107,9 @@ RECIPES: tuple[Recipe, ...] = (
     _ruby("3.4", "ruby3.4-base"),
     _pulled("ruby4.0", "ruby:4.0-slim"),
     _ruby("4.0", "ruby4.0-base"),
+    _java("17", "debian-bookworm"),
+    _java("21", "debian-base"),
+    _java("25", "debian-base"),
 )
 
 BY_NAME: Mapping[str, Recipe] = {recipe.name: recipe for recipe in RECIPES}

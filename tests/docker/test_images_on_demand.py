@@ -133,3 +133,25 @@ def test_a_ruby_error_has_the_shape_of_its_language(
     if path.endswith("id-1/error"):
         assert error["errorMessage"] == "no luck"
         assert error["stackTrace"][0].startswith("/var/task/app.rb:5:in ")
+
+
+@of(Family.JAVA)
+def test_a_java_method_answers(engine: docker.DockerClient, make: MakeEnvironment, interpreter: str) -> None:
+    environment = made(engine, make, interpreter)
+    # There is no compiler here; a method of Java's own is a handler as good as any.
+    handler = "java.util.UUID::fromString"
+    environment.start("/var/runtime/bootstrap", variables={**ENVIRONMENT, "_HANDLER": handler})
+    path, body = ask_by_http(environment, b'"123E4567-E89B-12D3-A456-426614174000"')
+    assert path == "/2018-06-01/runtime/invocation/id-1/response"
+    assert json.loads(body) == "123e4567-e89b-12d3-a456-426614174000"
+
+
+@of(Family.JAVA)
+def test_a_java_class_that_is_missing_is_the_functions_error(
+    engine: docker.DockerClient, make: MakeEnvironment, interpreter: str
+) -> None:
+    environment = made(engine, make, interpreter)
+    environment.start("/var/runtime/bootstrap", variables={**ENVIRONMENT, "_HANDLER": "absent.App::handler"})
+    path, body = ask_by_http(environment, b"{}")
+    assert path == "/2018-06-01/runtime/invocation/id-1/error"
+    assert json.loads(body)["errorMessage"] == "Class not found: absent.App"
