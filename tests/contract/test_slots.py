@@ -45,6 +45,18 @@ def code(tmp_path: Path) -> Path:
     return tree
 
 
+@pytest.fixture
+def opt(tmp_path: Path) -> Path:
+    """What layers give."""
+    tree = tmp_path / "layers"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "bin" / "wrapper").write_text("#!/bin/sh\necho wrapped\n")
+    (tree / "bin" / "wrapper").chmod(0o755)
+    (tree / "lib").mkdir()
+    (tree / "lib" / "library.so").write_text("")
+    return tree
+
+
 @pytest.fixture(params=["fake", "link", pytest.param("mount", marks=needs_root)])
 def slots(request: pytest.FixtureRequest) -> Slots:
     made: Slots = request.getfixturevalue(f"{request.param}_slots")
@@ -121,15 +133,31 @@ async def test_attached_code_is_seen_whole(slots: Slots, code: Path) -> None:
     assert (places.task / "link").readlink() == Path("package/deep/tool")
 
 
-async def test_the_code_itself_survives_the_release(slots: Slots, code: Path) -> None:
-    before = _listing(code)
+async def test_attached_layers_are_seen_beside_the_code(slots: Slots, code: Path, opt: Path) -> None:
     places = await slots.prepare("one")
-    await slots.attach(places, code=code, tmp_mib=512)
+    await slots.attach(places, code=code, opt=opt, tmp_mib=512)
+
+    assert os.access(places.opt / "bin/wrapper", os.X_OK)
+    assert (places.opt / "lib/library.so").exists()
+    assert (places.task / "app.py").exists()
+
+
+async def test_without_layers_opt_stays_as_it_was(slots: Slots, code: Path) -> None:
+    places = await slots.prepare("one")
+    await slots.attach(places, code=code, opt=None, tmp_mib=512)
+
+    assert [path.name for path in places.opt.iterdir()] == ["lib"]
+
+
+async def test_code_and_layers_themselves_survive_the_release(slots: Slots, code: Path, opt: Path) -> None:
+    before = _listing(code), _listing(opt)
+    places = await slots.prepare("one")
+    await slots.attach(places, code=code, opt=opt, tmp_mib=512)
     (places.tmp / "file").write_text("x")
 
     await slots.release("one")
 
-    assert _listing(code) == before
+    assert (_listing(code), _listing(opt)) == before
     assert not places.root.exists()
 
 
@@ -230,11 +258,14 @@ async def test_links_that_cannot_be_made_become_copies(
 
 
 @needs_root
-async def test_mounted_code_cannot_be_written_even_by_root(mount_slots: MountSlots, code: Path) -> None:
+async def test_mounted_code_and_layers_cannot_be_written_even_by_root(
+    mount_slots: MountSlots, code: Path, opt: Path
+) -> None:
     places = await mount_slots.prepare("one")
-    await mount_slots.attach(places, code=code, tmp_mib=512)
-    with pytest.raises(OSError, match="Read-only"):
-        (places.task / "app.py").write_text("changed")
+    await mount_slots.attach(places, code=code, opt=opt, tmp_mib=512)
+    for file in (places.task / "app.py", places.opt / "bin/wrapper"):
+        with pytest.raises(OSError, match="Read-only"):
+            file.write_text("changed")
 
 
 @needs_root
@@ -363,12 +394,12 @@ class Running:
 
 @pytest.fixture
 async def running(
-    instance: str, init: Path, image: str, mount_slots: MountSlots, code: Path, make_request: MakeRequest
+    instance: str, init: Path, image: str, mount_slots: MountSlots, code: Path, opt: Path, make_request: MakeRequest
 ) -> AsyncIterator[Running]:
     containers = DockerContainers(Template(instance, init, BindMode.MOUNT), network="none")
     places = await mount_slots.prepare("one")
     container = await containers.start(make_request("one", places=places))
-    await mount_slots.attach(places, code=code, tmp_mib=512)
+    await mount_slots.attach(places, code=code, opt=opt, tmp_mib=512)
     yield Running(container, places, mount_slots, containers)
     await containers.remove(container.id)
     containers.close()
@@ -380,7 +411,8 @@ async def test_code_appears_read_only_in_a_running_container(running: Running, e
     identity = running.container.id
     assert execute(identity, "cat", "/var/task/app.py")[1].startswith("def handler")
     assert execute(identity, "/var/task/package/deep/tool")[1].strip() == "tool"
-    for attempt in ("echo x > /var/task/app.py", "touch /var/task/new", "rm /var/task/app.py"):
+    assert execute(identity, "/opt/bin/wrapper")[1].strip() == "wrapped"
+    for attempt in ("echo x > /var/task/app.py", "touch /var/task/new", "rm /var/task/app.py", "rm /opt/bin/wrapper"):
         code, output = execute(identity, "sh", "-c", attempt, user="0")
         assert code != 0
         assert "Read-only" in output
@@ -428,13 +460,16 @@ async def test_linked_code_is_read_only_in_a_running_container(
     code: Path,
     make_request: MakeRequest,
     execute: Execute,
+    opt: Path,
 ) -> None:
     containers = DockerContainers(Template(instance, init, BindMode.LINK), network="none")
     places = await link_slots.prepare("one")
     container = await containers.start(make_request("one", places=places))
-    await link_slots.attach(places, code=code, tmp_mib=512)
+    await link_slots.attach(places, code=code, opt=opt, tmp_mib=512)
 
     assert execute(container.id, "/var/task/package/deep/tool")[1].strip() == "tool"
+    assert execute(container.id, "/opt/bin/wrapper")[1].strip() == "wrapped"
+    assert execute(container.id, "touch", "/opt/bin/wrapper", user="0")[0] == 1
     assert execute(container.id, "touch", "/var/task/app.py", user="0")[0] == 1
     assert execute(container.id, "sh", "-c", "mkdir /tmp/a && touch /tmp/a/b")[0] == 0
 
