@@ -21,6 +21,7 @@ from hearth.core.errors import ServiceError
 from hearth.core.function import FunctionName, FunctionVersion
 from hearth.core.invocation import Invocation, Outcome, PlatformFailed, Throttled
 from hearth.core.opt_trees import opt_name
+from hearth.core.provisioning import ProvisionedState
 from hearth.ports import CodeTrees
 from hearth_scheduler.answers import Answers
 from hearth_scheduler.calls import Call
@@ -87,6 +88,7 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = NEVER
         self._early_limits: dict[FunctionName, int | None] = {}
+        self._early_provisions: dict[tuple[FunctionName, str], int] = {}
         self._is_open = False
         self._is_closing = False
         self._emptied = asyncio.Event()
@@ -106,6 +108,8 @@ class Engine:
         self._is_open = True
         for name, reserved in self._early_limits.items():
             self.limit(name, reserved)
+        for (name, version), count in self._early_provisions.items():
+            self.provision(name, version, count)
         self._perform(self.fleet.tick(self._clock()))
         self._sweeper = self._tasks.start(self._sweep(), "container-sweeper")
         self._observer = self._tasks.start(self._observe(), "processor-gauge")
@@ -204,6 +208,18 @@ class Engine:
             return
         self._perform(self.fleet.limit(name, reserved, self._clock()))
 
+    def provision(self, name: FunctionName, version: str, count: int) -> None:
+        """See `hearth.ports.Scheduler.provision`. Before the start as for `limit`: environments of the run before
+        count first."""
+        if not self._is_open:
+            self._early_provisions[name, version] = count
+            return
+        self._perform(self.fleet.provision((name, version), count, self._clock()))
+
+    def provisioned(self, name: FunctionName, version: str) -> ProvisionedState:
+        """See `hearth.ports.Scheduler.provisioned`."""
+        return self.fleet.provisioned((name, version))
+
     def codes_in_use(self) -> set[str]:
         """The packages and merged trees that living environments run; they must not be deleted."""
         functions = [e.function for e in self.fleet.environments.values() if e.function is not None]
@@ -246,7 +262,9 @@ class Engine:
             case StartFor():
                 self._start(effect)
             case Specialise():
-                self._environments.specialise(effect.environment_id, effect.function, self._codes)
+                self._environments.specialise(
+                    effect.environment_id, effect.function, self._codes, is_provisioned=effect.is_provisioned
+                )
             case Stop():
                 self._stop(effect)
             case Grant():
@@ -267,7 +285,9 @@ class Engine:
         if isinstance(effect, StartStem):
             self._environments.start(effect.environment_id, effect.runtime)
         else:
-            self._environments.start_for(effect.environment_id, effect.function, self._codes)
+            self._environments.start_for(
+                effect.environment_id, effect.function, self._codes, is_provisioned=effect.is_provisioned
+            )
 
     def _grant(self, effect: Grant) -> None:
         granted = self._grants.get(effect.reservation_id)
@@ -353,7 +373,11 @@ class Engine:
         self._perform(self.fleet.connected(member.id, self._clock()))
 
     def adopted(self, member: Member, function: FunctionVersion) -> None:
-        self._perform(self.fleet.adopted(member.id, function, self._clock()))
+        self._perform(
+            self.fleet.adopted(
+                member.id, function, self._clock(), age_s=member.age_s, was_provisioned=member.is_provisioned
+            )
+        )
 
     def asked_next(self, member: Member) -> None:
         """The runtime waits for its next event: the end of an init or of an invocation."""
@@ -397,8 +421,10 @@ class Engine:
         else:
             self.died(environment_id)
 
-    def adopt(self, environment_id: str, runtime: str, *, working_s: float | None) -> None:
-        self.fleet.adopt(environment_id, runtime, self._clock(), working_s=working_s)
+    def adopt(self, member: Member, function: FunctionVersion | None, *, working_s: float | None) -> None:
+        provisioned_for = function if member.is_provisioned else None
+        now = self._clock()
+        self.fleet.adopt(member.id, member.runtime, now, working_s=working_s, provisioned_for=provisioned_for)
 
     @property
     def now(self) -> float:

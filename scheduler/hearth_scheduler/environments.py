@@ -80,12 +80,15 @@ class Environments:
         self.members[environment_id] = member
         return member
 
-    def start_for(self, environment_id: str, function: FunctionVersion, codes: CodeTrees) -> None:
+    def start_for(
+        self, environment_id: str, function: FunctionVersion, codes: CodeTrees, *, is_provisioned: bool = False
+    ) -> None:
         """Start an environment of this function alone. The engine hears the same, and `asked_next` after its init."""
         member = self._new_member(environment_id, self._around.interpreter(function))
         member.function = function
         member.is_alone = True
-        member.stream = self._reporter.new_stream(function.version, environment_id)
+        member.is_provisioned = is_provisioned
+        member.stream = self._reporter.new_stream(function, environment_id)
         member.starting = self._tasks.start(self._start(member, codes), f"start-{environment_id}")
 
     async def _start(self, member: Member, codes: CodeTrees | None = None) -> None:
@@ -138,12 +141,15 @@ class Environments:
 
     # -- specialise ------------------------------------------------------------------------------------------------
 
-    def specialise(self, environment_id: str, function: FunctionVersion, codes: CodeTrees) -> None:
+    def specialise(
+        self, environment_id: str, function: FunctionVersion, codes: CodeTrees, *, is_provisioned: bool = False
+    ) -> None:
         """Make a stem cell the function's environment. The engine hears `asked_next` when its init is over."""
         member = self.members[environment_id]
         member.function = function
+        member.is_provisioned = is_provisioned
         member.specialised_at = self._engine.now
-        member.stream = self._reporter.new_stream(function.version, environment_id)
+        member.stream = self._reporter.new_stream(function, environment_id)
         self._reporter.init_started(member)
         self._change(member, self._specialise(member, function, codes), "specialise")
 
@@ -162,11 +168,8 @@ class Environments:
             self._engine.last_error = str(error)
             self._engine.broke(member, Verdict.NO_ENVIRONMENT)
             return
-        environment = variables.compose(
-            function, interpreter=member.runtime, region=self._around.region, log_stream=member.stream
-        )
         anew = variables.needs_new_interpreter(function.environment)
-        member.link.specialise(environment, function.handler, anew=anew)
+        member.link.specialise(self._around.variables(member, function), function.handler, anew=anew)
 
     async def _furnish(self, member: Member, function: FunctionVersion, codes: CodeTrees) -> None:
         """Bring in its code, its layers and its /tmp; an image has its own code."""
@@ -178,10 +181,11 @@ class Environments:
 
     def _remember(self, member: Member, function: FunctionVersion) -> None:
         """Write down whose environment this becomes, before it holds any code: after a restart it must never pass for
-        a stem cell again."""
+        a stem cell again. And since when, because its credentials run out, restart or not."""
         said = {"name": function.name, "version": function.version, "revision": function.revision}
-        more = {"stream": member.stream, "alone": member.is_alone}
-        (member.places.root / FUNCTION_FILE).write_bytes(orjson.dumps({**said, **more}))
+        more = {"stream": member.stream, "alone": member.is_alone, "provisioned": member.is_provisioned}
+        given = {"since_s": self._reporter.wall(), "endpoints": self._around.endpoints}
+        (member.places.root / FUNCTION_FILE).write_bytes(orjson.dumps({**said, **more, **given}))
 
     def initialised(self, member: Member) -> None:
         """The init phase is over: the CPU share applies from here on."""
@@ -311,7 +315,11 @@ class Environments:
             member.link.close()
             del self.members[member.id]
             return False
-        self._engine.adopt(member.id, member.runtime, working_s=self._working_s(member))
+        has_function = (member.places.root / FUNCTION_FILE).exists()
+        function = self._remembered(member) if has_function else None
+        # How long it may be busy with what its last scheduler gave it.
+        working_s = float(function.timeout_s) if function is not None else 0.0
+        self._engine.adopt(member, function, working_s=working_s if has_function else None)
         self._watch(member)
         return True
 
@@ -320,13 +328,6 @@ class Environments:
             return self._slots.places(container.environment_id).sockets.is_dir()
         except ValueError:  # a label that is no id: not a container of ours, whatever else its labels say
             return False
-
-    def _working_s(self, member: Member) -> float | None:
-        """How long it may be busy with what its last scheduler gave it; None for a stem cell."""
-        if not (member.places.root / FUNCTION_FILE).exists():
-            return None
-        function = self._remembered(member)
-        return float(function.timeout_s) if function is not None else 0.0
 
     def _adopt_function(self, member: Member) -> None:
         function = self._remembered(member)
@@ -340,11 +341,16 @@ class Environments:
         self._conversation.catch_up(member)
 
     def _remembered(self, member: Member) -> FunctionVersion | None:
-        """The function this container was specialised for, if its revision is still the current one."""
+        """The function this container was specialised for, if its revision is still the current one, and AWS still
+        where it was told."""
         try:
             said = orjson.loads((member.places.root / FUNCTION_FILE).read_bytes())
             member.stream = str(said["stream"])
             member.is_alone = bool(said.get("alone"))
+            member.is_provisioned = bool(said.get("provisioned"))
+            member.age_s = max(0.0, self._reporter.wall() - said["since_s"])
+            if said["endpoints"] != self._around.endpoints:
+                return None
             pool = self._engine.fleet.pools[said["name"], said["version"]]
             return pool.current if pool.current.revision == said["revision"] else None
         except (OSError, ValueError, KeyError, TypeError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hearth.core.function import FunctionVersion
 from hearth_scheduler.core import variables
 from hearth_scheduler.member import Member
-from hearth_scheduler.ports import ContainerError, ContainerRequest, Launch
+from hearth_scheduler.ports import ContainerError, ContainerRequest, Credentials, Launch
 
 STEM_CONTAINER_MIB = 256
 """The memory limit a stem cell starts with; the function's own replaces it before its code is loaded."""
@@ -28,12 +28,27 @@ _FOR_INIT = {
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What every environment of this run shares. `images`: the image of each interpreter; `interpreters`: what runs a
-    runtime identifier, where that has another name."""
+    runtime identifier, where that has another name; `endpoints`: the variables that say where AWS is."""
 
     region: str
     epoch: str
     images: Mapping[str, str] = field(default_factory=dict)
     interpreters: Mapping[str, str] = field(default_factory=dict)
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    credentials: Credentials | None = None
+
+    def variables(self, member: Member, function: FunctionVersion) -> dict[str, str]:
+        """All that this environment finds in its variables."""
+        issued = self.credentials.issue(function.role, function.name) if self.credentials and function.role else {}
+        setting = variables.Setting(
+            interpreter=member.runtime,
+            region=self.region,
+            log_stream=member.stream,
+            endpoints=self.endpoints,
+            credentials=issued,
+            is_provisioned=member.is_provisioned,
+        )
+        return variables.compose(function, setting)
 
     def interpreter(self, function: FunctionVersion) -> str:
         """What runs the function; nothing of ours runs an image."""
@@ -74,7 +89,7 @@ def function_request(member: Member, function: FunctionVersion, around: Surround
         memory_mib=function.memory_mib,
         cpus=None,
         variables={
-            **variables.compose(function, interpreter=member.runtime, region=around.region, log_stream=member.stream),
+            **around.variables(member, function),
             **_FOR_INIT,
         },
         launch=_launch(function),

@@ -23,6 +23,7 @@ class Member:
     `greeting` is what its runtime client said (`stem`, `ready`, or nothing yet). `began_at`, `specialised_at` and
     `ready_at` are monotonic seconds, 0 while they have not happened. `is_cold`: no invocation has run here yet.
     `is_mid_line`: the last output did not end its line.
+    `is_provisioned`: it was initialised ahead of any request. `age_s`: how long an adopted one had been its function's.
     `is_introduced`: the engine knows of it; `has_asked_early`: it asked for an event before that.
     `is_alone`: it was started for one function, and its runtime asks the Runtime API. `launch_failure`: what its
     runtime was to be, and the step (`exec`, `chdir`) and error number that kept it from beginning.
@@ -49,6 +50,8 @@ class Member:
     specialised_at: float = 0.0
     ready_at: float = 0.0
     is_cold: bool = True
+    is_provisioned: bool = False
+    age_s: float = 0.0
     is_mid_line: bool = False
     is_stopping: bool = False
     left_unread: bool = False

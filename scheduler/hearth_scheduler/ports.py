@@ -70,6 +70,15 @@ class Container:
     launch: Launch | None = None
 
 
+class Credentials(Protocol):
+    """Temporary credentials for functions."""
+
+    def issue(self, role_arn: str, function_name: str) -> Mapping[str, str]:
+        """The variables in which SDKs look for credentials. They are the role's, the session has the function's name,
+        and they outlast the environment that gets them. Pure arithmetic: on the path of a cold start."""
+        ...
+
+
 class ContainerError(Exception):
     """The engine refused or failed; the message is its own words."""
 

@@ -2,9 +2,12 @@
 
 Source: AWS Lambda developer guide, "Defined runtime environment variables". Order of precedence: what the platform
 sets by default, then the user's variables, then the reserved ones on top.
+There is no X-Ray daemon here, and its address would be that of a stranger: of X-Ray's variables only the one is set
+that keeps its SDK from raising errors for want of a trace.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from hearth.core.function import FunctionVersion
 from hearth.core.runtimes import RUNTIMES, Family
@@ -20,6 +23,8 @@ _DEFAULTS = {
     # The same in every image (base_images/*/Dockerfile): glibc reads it once, when an interpreter starts.
     "LD_LIBRARY_PATH": "/var/lang/lib:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
 }
+
+_ALWAYS = {"AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR"}
 
 _BEFORE_THE_INTERPRETER = (
     "LD_",
@@ -42,29 +47,70 @@ _BEFORE_THE_INTERPRETER = (
 )
 
 
-def compose(function: FunctionVersion, *, interpreter: str, region: str, log_stream: str) -> dict[str, str]:
-    """All variables of one environment of this function. `interpreter` is what really runs it: where libraries are
-    looked for goes by that, what the function is told about itself by its own runtime identifier. An image keeps its
-    own paths, language and time zone, and its handler is its own affair."""
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What an environment's variables say beside its function.
+
+    `interpreter` is what really runs it. `endpoints` are the AWS_ENDPOINT_URL variables, which the user's own
+    override; `credentials` are those of its role, which nothing overrides.
+    """
+
+    interpreter: str
+    region: str
+    log_stream: str
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    is_provisioned: bool = False
+
+
+def endpoint_variables(platform: str | None, services: Mapping[str, str]) -> dict[str, str]:
+    """Where the SDKs in a function find AWS: this platform for everything (None: it cannot be reached), and a place of
+    its own for each of these services.
+
+    Source: "Service-specific endpoints", AWS SDKs and Tools reference guide; a service id in upper case, its blanks
+    as underscores.
+    """
+    own = {
+        f"AWS_ENDPOINT_URL_{name.upper().replace(' ', '_').replace('-', '_')}": url for name, url in services.items()
+    }
+    return own if platform is None else {"AWS_ENDPOINT_URL": platform, **own}
+
+
+def compose(function: FunctionVersion, setting: Setting) -> dict[str, str]:
+    """All variables of one environment of this function. Where libraries are looked for goes by the interpreter, what
+    the function is told about itself by its own runtime identifier. An image keeps its own paths, language and time
+    zone, and its handler is its own affair."""
     is_image = function.image is not None
     return {
         **({} if is_image else _DEFAULTS),
-        **_of_language(interpreter),
+        **_ALWAYS,
+        **_of_language(setting.interpreter),
+        **_of_logging(function),
+        **setting.endpoints,
         **function.environment,
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
+        **setting.credentials,
+        "AWS_REGION": setting.region,
+        "AWS_DEFAULT_REGION": setting.region,
         **_execution("Image" if is_image else function.runtime),
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mib),
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency" if setting.is_provisioned else "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
-        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+        "AWS_LAMBDA_LOG_STREAM_NAME": setting.log_stream,
         "AWS_LAMBDA_RUNTIME_API": RUNTIME_API,
         "LAMBDA_TASK_ROOT": TASK_ROOT,
         "LAMBDA_RUNTIME_DIR": RUNTIME_DIR,
         **({} if is_image else {"_HANDLER": function.handler}),
     }
+
+
+def _of_logging(function: FunctionVersion) -> Mapping[str, str]:
+    """What the runtime's own loggers go by; nothing for the text format, which is their default."""
+    if function.log_format == "Text":
+        return {}
+    level = {"AWS_LAMBDA_LOG_LEVEL": function.log_level} if function.log_level else {}
+    return {"AWS_LAMBDA_LOG_FORMAT": function.log_format, **level}
 
 
 def _execution(identifier: str) -> Mapping[str, str]:

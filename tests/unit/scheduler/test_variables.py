@@ -1,20 +1,22 @@
 """The environment variables of a function."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.unit.scheduler.simulation import function
 
-from hearth_scheduler.core.variables import compose, needs_new_interpreter
+from hearth.core.function import FunctionVersion
+from hearth_scheduler.core.variables import Setting, compose, endpoint_variables, needs_new_interpreter
 
 
 def _of(runtime: str, interpreter: str) -> dict[str, str]:
-    return compose(replace(function(), runtime=runtime), interpreter=interpreter, region="r", log_stream="s")
+    return compose(replace(function(), runtime=runtime), Setting(interpreter, region="r", log_stream="s"))
 
 
 def _composed(**environment: str) -> dict[str, str]:
     described = replace(function(), environment=environment)
-    return compose(described, interpreter="python3.13", region="eu-north-1", log_stream="2026/stream")
+    return compose(described, Setting("python3.13", region="eu-north-1", log_stream="2026/stream"))
 
 
 def test_the_reserved_variables_are_those_of_the_function() -> None:
@@ -73,3 +75,41 @@ def test_what_an_interpreter_reads_at_its_start_needs_a_new_one(name: str) -> No
 
 def test_ordinary_variables_need_no_new_interpreter() -> None:
     assert not needs_new_interpreter({"COLOUR": "red", "TZ": "UTC", "PYTHONPATH": "/opt"})
+
+
+def _set(spec: FunctionVersion, **more: Any) -> dict[str, str]:
+    return compose(spec, Setting("python3.13", "eu-north-1", "s", **more))
+
+
+def test_the_platform_is_where_sdks_look_for_aws_unless_the_user_says_otherwise() -> None:
+    endpoints = endpoint_variables("http://172.18.0.1:9400", {})
+    mine = replace(function(), environment={"AWS_ENDPOINT_URL": "http://mine"})
+
+    assert _set(function(), endpoints=endpoints)["AWS_ENDPOINT_URL"] == "http://172.18.0.1:9400"
+    assert _set(mine, endpoints=endpoints)["AWS_ENDPOINT_URL"] == "http://mine"
+
+
+def test_a_service_with_a_place_of_its_own_has_a_variable_of_its_own() -> None:
+    assert endpoint_variables(None, {"s3": "http://s3", "dynamodb streams": "http://d"}) == {
+        "AWS_ENDPOINT_URL_S3": "http://s3",
+        "AWS_ENDPOINT_URL_DYNAMODB_STREAMS": "http://d",
+    }
+
+
+def test_the_credentials_of_the_role_stand_over_the_users_variables() -> None:
+    mine = replace(function(), environment={"AWS_SESSION_TOKEN": "mine"})
+
+    assert _set(mine, credentials={"AWS_SESSION_TOKEN": "the role's"})["AWS_SESSION_TOKEN"] == "the role's"
+
+
+def test_the_json_format_is_told_to_the_runtime_and_the_text_format_is_not() -> None:
+    json = replace(function(), log_format="JSON", log_level="DEBUG")
+
+    assert _set(json)["AWS_LAMBDA_LOG_FORMAT"] == "JSON" and _set(json)["AWS_LAMBDA_LOG_LEVEL"] == "DEBUG"
+    assert not [name for name in _set(function()) if name.startswith("AWS_LAMBDA_LOG_FORMAT")]
+    assert _set(replace(json, environment={"AWS_LAMBDA_LOG_LEVEL": "WARN"}))["AWS_LAMBDA_LOG_LEVEL"] == "WARN"
+
+
+def test_the_kind_of_initialisation_is_told() -> None:
+    assert _set(function())["AWS_LAMBDA_INITIALIZATION_TYPE"] == "on-demand"
+    assert _set(function(), is_provisioned=True)["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
