@@ -6,10 +6,12 @@ import pytest
 import redis.asyncio
 
 from hearth.adapters.redis_store import (
+    ACCESS_KEYS_KEY,
     FUNCTIONS_KEY,
     LAYERS_KEY,
     MAPPINGS_KEY,
     ROLES_KEY,
+    RedisAccessKeyStore,
     RedisFunctionStore,
     RedisLayerStore,
     RedisMappingStore,
@@ -26,7 +28,7 @@ Store = FunctionStore | MappingStore
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator["redis.asyncio.Redis"]:
     client = connect(redis_url)
-    await client.delete(FUNCTIONS_KEY, LAYERS_KEY, MAPPINGS_KEY, ROLES_KEY)
+    await client.delete(ACCESS_KEYS_KEY, FUNCTIONS_KEY, LAYERS_KEY, MAPPINGS_KEY, ROLES_KEY)
     yield client
     await client.aclose()
 
@@ -38,6 +40,7 @@ async def client(redis_url: str) -> AsyncIterator["redis.asyncio.Redis"]:
         pytest.param(RedisMappingStore, marks=pytest.mark.redis),
         pytest.param(RedisRoleStore, marks=pytest.mark.redis),
         pytest.param(RedisLayerStore, marks=pytest.mark.redis),
+        pytest.param(RedisAccessKeyStore, marks=pytest.mark.redis),
     ]
 )
 def store(request: pytest.FixtureRequest) -> Store:

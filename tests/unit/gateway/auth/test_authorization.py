@@ -1,0 +1,243 @@
+"""What every operation needs, and what is said to those who do not have it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.gateway.served import record
+
+from hearth.core.attachments import Policy
+from hearth.core.auth_errors import NotAuthorized
+from hearth.core.identity import Principal, root, user
+from hearth.core.policy import parse_policy
+from hearth.registry import Registry
+from hearth.testing import InMemoryStore
+from hearth_gateway.auth.authentication import Caller
+from hearth_gateway.auth.gate import Gate
+from hearth_gateway.core.authorization import Place, may_service_invoke, permissions
+from hearth_gateway.core.operations import OPERATIONS, Route
+
+ACCOUNT = "000000000000"
+PLACE = Place("us-east-1", ACCOUNT)
+PREFIX = f"arn:aws:lambda:us-east-1:{ACCOUNT}"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/r"
+BY_OPERATION = {operation.name: operation for operation in OPERATIONS}
+
+
+def needs(operation: str, labels: Mapping[str, str], **members: Any) -> list[tuple[str, str]]:
+    found = permissions(operation, labels, {**labels, **members}, PLACE)
+    return [(permission.action, permission.resource) for permission in found]
+
+
+FUNCTION = {"FunctionName": "f"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "labels", "members", "action", "resource"),
+    [
+        ("Invoke", FUNCTION, {}, "InvokeFunction", "function:f"),
+        ("InvokeAsync", FUNCTION, {}, "InvokeFunction", "function:f"),
+        ("InvokeWithResponseStream", FUNCTION, {"Qualifier": "prod"}, "InvokeFunction", "function:f:prod"),
+        ("GetFunction", FUNCTION, {}, "GetFunction", "function:f"),
+        ("GetFunction", {"FunctionName": f"{PREFIX}:function:f:3"}, {}, "GetFunction", "function:f:3"),
+        ("CreateAlias", FUNCTION, {"Name": "a"}, "CreateAlias", "function:f"),
+        ("AddPermission", FUNCTION, {"Qualifier": "prod"}, "AddPermission", "function:f:prod"),
+        ("GetEventSourceMapping", {"UUID": "u"}, {}, "GetEventSourceMapping", "event-source-mapping:u"),
+        (
+            "UpdateEventSourceMapping",
+            {"UUID": "u"},
+            {"FunctionName": "f"},
+            "UpdateEventSourceMapping",
+            "event-source-mapping:u",
+        ),
+        ("PublishLayerVersion", {"LayerName": "l"}, {}, "PublishLayerVersion", "layer:l"),
+        ("GetLayerVersion", {"LayerName": "l", "VersionNumber": "2"}, {}, "GetLayerVersion", "layer:l:2"),
+        ("GetLayerVersionByArn", {}, {"Arn": f"{PREFIX}:layer:l:2"}, "GetLayerVersion", "layer:l:2"),
+        ("TagResource", {"Resource": f"{PREFIX}:function:f"}, {}, "TagResource", "function:f"),
+        (
+            "GetCapacityProvider",
+            {"CapacityProviderName": "c"},
+            {},
+            "GetCapacityProvider",
+            "capacity-provider:c",
+        ),
+    ],
+)
+def test_an_operation_needs_its_action_on_its_resource(
+    operation: str, labels: Mapping[str, str], members: Mapping[str, Any], action: str, resource: str
+) -> None:
+    assert needs(operation, labels, **members) == [(f"lambda:{action}", f"{PREFIX}:{resource}")]
+
+
+@pytest.mark.parametrize(
+    ("operation", "members"),
+    [
+        ("ListFunctions", {}),
+        ("ListLayers", {}),
+        ("GetAccountSettings", {}),
+        ("CreateEventSourceMapping", {"FunctionName": "f"}),
+        ("ListEventSourceMappings", {"FunctionName": "f"}),
+        ("CreateCodeSigningConfig", {}),
+    ],
+)
+def test_operations_of_the_account_need_everything(operation: str, members: Mapping[str, Any]) -> None:
+    assert needs(operation, {}, **members) == [(f"lambda:{operation}", "*")]
+
+
+def test_every_operation_of_the_table_has_a_permission() -> None:
+    for operation in OPERATIONS:
+        segments = operation.template.partition("?")[0].split("/")
+        names = [segment.strip("{}").rstrip("+") for segment in segments if segment.startswith("{")]
+        labels = {name: "f" if name == "FunctionName" else "x" for name in names}
+        found = needs(operation.name, labels, FunctionName="f")
+        assert found[0][0].startswith("lambda:")
+        assert found[0][1]
+        if "FunctionName" in names:
+            assert found[0][1] == f"{PREFIX}:function:f"
+
+
+def test_giving_a_role_or_a_layer_needs_the_right_to_it() -> None:
+    layer = f"{PREFIX}:layer:l:1"
+    assert needs("CreateFunction", {}, FunctionName="f", Role=ROLE, Layers=[layer]) == [
+        ("lambda:CreateFunction", f"{PREFIX}:function:f"),
+        ("iam:PassRole", ROLE),
+        ("lambda:GetLayerVersion", layer),
+    ]
+
+
+class Desk:
+    """A gate with one function, `f`, and callers with policies."""
+
+    def __init__(self) -> None:
+        self.registry = Registry(InMemoryStore())
+        self.gate = Gate(self.registry, PLACE, lambda: 1_795_225_000.0)
+
+    async def put(self, **changes: Any) -> None:
+        async with self.registry.writing("f"):
+            await self.registry.put(replace(record("f"), **changes))
+
+    def may(self, principal: Principal, operation: str, labels: Mapping[str, str], **members: Any) -> bool:
+        caller = Caller(principal, "lambda", "us-east-1", "192.0.2.1")
+        try:
+            self.gate.permit(caller, Route(operation, labels), {**labels, **members})
+        except NotAuthorized:
+            return False
+        return True
+
+
+def whoever(*statements: dict[str, Any]) -> Principal:
+    text = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+    return user(ACCOUNT, "bob", (parse_policy(text),))
+
+
+def allow(action: str | list[str], resource: str = "*", **conditions: Any) -> dict[str, Any]:
+    statement: dict[str, Any] = {"Effect": "Allow", "Action": action, "Resource": resource}
+    return {**statement, "Condition": conditions} if conditions else statement
+
+
+def test_the_administrator_is_asked_nothing() -> None:
+    assert Desk().may(root(ACCOUNT), "CreateFunction", {}, FunctionName="f", Role=ROLE)
+
+
+def test_a_function_cannot_be_given_a_role_that_one_may_not_pass() -> None:
+    create = allow(["lambda:CreateFunction", "lambda:UpdateFunctionConfiguration"])
+    pass_role = allow("iam:PassRole", ROLE, StringEquals={"iam:PassedToService": "lambda.amazonaws.com"})
+    desk, members = Desk(), {"FunctionName": "f", "Role": ROLE}
+
+    assert not desk.may(whoever(create), "CreateFunction", {}, **members)
+    assert desk.may(whoever(create, pass_role), "CreateFunction", {}, **members)
+    assert not desk.may(whoever(create), "UpdateFunctionConfiguration", {"FunctionName": "f"}, Role=ROLE)
+    assert desk.may(whoever(create), "UpdateFunctionConfiguration", {"FunctionName": "f"}, Timeout=3)
+
+
+@pytest.mark.parametrize(
+    ("operation", "members", "condition"),
+    [
+        ("AddPermission", {"Principal": "s3.amazonaws.com"}, {"lambda:Principal": "s3.amazonaws.com"}),
+        ("CreateFunctionUrlConfig", {"AuthType": "AWS_IAM"}, {"lambda:FunctionUrlAuthType": "AWS_IAM"}),
+        ("TagResource", {"Tags": {"team": "red"}}, {"aws:RequestTag/team": "red", "aws:TagKeys": "team"}),
+        ("UntagResource", {"TagKeys": ["team"]}, {"aws:TagKeys": "team"}),
+        ("PutFunctionCodeSigningConfig", {"CodeSigningConfigArn": "c"}, {"lambda:CodeSigningConfigArn": "c"}),
+        ("UpdateFunctionConfiguration", {"VpcConfig": {"SubnetIds": ["subnet-1"]}}, {"lambda:SubnetIds": "subnet-1"}),
+        ("GetFunction", {}, {"aws:SourceIp": "192.0.2.1", "aws:RequestedRegion": "us-east-1"}),
+        ("GetFunction", {}, {"aws:SecureTransport": "false", "aws:CurrentTime": "2026-11-21T01:36:40Z"}),
+    ],
+)
+def test_condition_keys_have_what_was_asked(
+    operation: str, members: Mapping[str, Any], condition: Mapping[str, str]
+) -> None:
+    desk, labels = Desk(), {"FunctionName": "f"}
+    other = {key: "other" for key in condition}
+
+    assert desk.may(whoever(allow("*", "*", StringEquals=condition)), operation, labels, **members)
+    assert not desk.may(whoever(allow("*", "*", StringEquals=other)), operation, labels, **members)
+
+
+async def test_a_mapping_is_judged_by_its_function() -> None:
+    arn = f"{PREFIX}:function:f"
+    statement = allow("lambda:*", "*", ArnEquals={"lambda:FunctionArn": arn})
+    desk = Desk()
+    desk.gate.function_of_mapping = {"u": arn}.get
+
+    assert desk.may(whoever(statement), "DeleteEventSourceMapping", {"UUID": "u"})
+    assert not desk.may(whoever(statement), "DeleteEventSourceMapping", {"UUID": "v"})
+    assert desk.may(whoever(statement), "CreateEventSourceMapping", {}, FunctionName="f")
+    assert not desk.may(whoever(statement), "CreateEventSourceMapping", {}, FunctionName="g")
+
+
+async def test_the_tags_of_a_function_count() -> None:
+    desk = Desk()
+    await desk.put(tags={"team": "red"})
+    red, blue = (whoever(allow("*", "*", StringEquals={"aws:ResourceTag/team": name})) for name in ("red", "blue"))
+
+    assert desk.may(red, "GetFunction", {"FunctionName": "f"})
+    assert not desk.may(blue, "GetFunction", {"FunctionName": "f"})
+    assert not desk.may(red, "GetFunction", {"FunctionName": "g"})
+
+
+@pytest.mark.parametrize(("by_resource", "kind"), [(False, "an identity"), (True, "a resource")])
+async def test_an_explicit_denial_says_where_it_is(by_resource: bool, kind: str) -> None:
+    desk, arn = Desk(), f"{PREFIX}:function:f"
+    denial = {"Effect": "Deny", "Action": "lambda:GetFunction", "Resource": arn}
+    document = {"Version": "2012-10-17", "Statement": [{**denial, "Principal": "*"}]}
+    if by_resource:
+        await desk.put(policies={"$LATEST": Policy(json.dumps(document), "r")})
+    caller = Caller(whoever(allow("*"), *([] if by_resource else [denial])), "lambda", "us-east-1", "")
+
+    with pytest.raises(NotAuthorized, match=f"with an explicit deny in {kind}-based policy$"):
+        desk.gate.permit(caller, Route("GetFunction", FUNCTION), FUNCTION)
+
+
+async def test_a_policy_belongs_to_one_qualifier() -> None:
+    desk, arn = Desk(), f"{PREFIX}:function:f:prod"
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "lambda:InvokeFunction", "Resource": arn}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    await desk.put(policies={"prod": Policy(document, "r")})
+    nobody = user(ACCOUNT, "bob", ())
+
+    assert desk.may(nobody, "Invoke", FUNCTION, Qualifier="prod")
+    assert not desk.may(nobody, "Invoke", FUNCTION)
+    assert not desk.may(nobody, "Invoke", FUNCTION, Qualifier="test")
+
+
+def test_a_service_invokes_what_the_function_says() -> None:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "lambda:InvokeFunction",
+        "Resource": f"{PREFIX}:function:f",
+        "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::bucket*"}},
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    function = replace(record("f"), policies={"$LATEST": Policy(document, "r")})
+
+    assert may_service_invoke(function, None, "s3.amazonaws.com", source_arn="arn:aws:s3:::bucket-1")
+    assert may_service_invoke(function, "$LATEST", "s3.amazonaws.com", source_arn="arn:aws:s3:::bucket-1")
+    assert not may_service_invoke(function, "prod", "s3.amazonaws.com", source_arn="arn:aws:s3:::bucket-1")
+    assert not may_service_invoke(function, None, "s3.amazonaws.com", source_arn="arn:aws:s3:::other")
+    assert not may_service_invoke(function, None, "s3.amazonaws.com")
+    assert not may_service_invoke(function, None, "sns.amazonaws.com", source_arn="arn:aws:s3:::bucket-1")
+    broken = replace(function, policies={"$LATEST": Policy("{", "r")})
+    assert not may_service_invoke(broken, None, "s3.amazonaws.com", source_arn="arn:aws:s3:::bucket-1")
