@@ -21,6 +21,7 @@ import redis.asyncio
 import structlog
 
 from hearth.access_keys import AccessKey, AccessKeys
+from hearth.adapters.docker_images import DockerImages
 from hearth.adapters.redis_store import (
     RedisAccessKeyStore,
     RedisCapacityProviderStore,
@@ -107,7 +108,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(host.slots.slots.destroy)
         engine = _engine(settings, host, containers, Reporter(logs, settings.region), codes=packages, run=run)
         packages.ask_in_use(engine.codes_in_use)
-        registry.on_change(_follower(engine, logs))
+        registry.on_change(_follower(engine))
         await registry.load()
         await stack.enter_async_context(engine)
         endpoint = _endpoint(settings, host)
@@ -115,8 +116,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await layers.load()
         objects = S3Objects(_s3(settings))
         stack.callback(objects.close)
+        container_images = DockerImages(endpoint.architecture, settings.image_pull)
+        stack.callback(container_images.close)
         plane = await stack.enter_async_context(
-            control_plane(endpoint, registry, packages, layers=layers, objects=objects)
+            control_plane(endpoint, registry, packages, layers=layers, objects=objects, images=container_images)
         )
         around = SourceSurroundings(
             engine,
@@ -249,7 +252,7 @@ def _stem_cells(settings: Settings, choices: Mapping[str, Choice]) -> dict[str, 
     return floors
 
 
-def _follower(engine: Engine, logs: FunctionLogs) -> Callable[[Change], None]:
+def _follower(engine: Engine) -> Callable[[Change], None]:
     """Tells the scheduler of every change of a function."""
 
     def follow(change: Change) -> None:
@@ -261,8 +264,7 @@ def _follower(engine: Engine, logs: FunctionLogs) -> Callable[[Change], None]:
             case Limited():
                 engine.limit(change.name, change.reserved)
             case Forgotten():
-                engine.forget(change.name)
-                logs.remove(change.name)
+                engine.forget(change.name)  # its log stays, until it is deleted or too old
             case _:
                 assert_never(change)
 

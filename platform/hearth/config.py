@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         default_factory=dict, description="named Redis connections for event sources: name -> URL"
     )
 
+    image_pull: Literal["missing", "always"] = Field(
+        default="missing",
+        description="when an image function's ImageUri is pulled: if it is not on this host, or at every deployment",
+    )
     aws_endpoints: dict[str, str] = Field(
         default_factory=dict,
         description="AWS services of your own: service -> URL, as in s3 -> http://127.0.0.1:9000; code in S3 comes "

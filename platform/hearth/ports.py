@@ -6,6 +6,7 @@ from typing import Protocol
 
 from hearth.core.function import FunctionName, FunctionVersion
 from hearth.core.invocation import Invocation, Outcome
+from hearth.core.records import ContainerImage, Reason
 
 
 class Slot(Protocol):
@@ -57,8 +58,9 @@ class Scheduler(Protocol):
 class LogSink(Protocol):
     """Takes function output in memory and writes it behind. Never blocks, never raises for a full disk."""
 
-    def append(self, function: FunctionName, stream: str, text: bytes, at_ms: int) -> None:
-        """Add a piece of a stream's output (whole lines or parts of lines, in order). `at_ms`: epoch milliseconds."""
+    def append(self, group: str, stream: str, text: bytes, at_ms: int) -> None:
+        """Add a piece of a stream's output (whole lines or parts of lines, in order) to a log group. A carriage return
+        is a line break inside one record. `at_ms`: epoch milliseconds."""
         ...
 
 
@@ -113,10 +115,32 @@ class AccessKeyStore(Protocol):
 class LogReader(Protocol):
     """Reads back what a `LogSink` took."""
 
-    async def tail(self, function: FunctionName, max_bytes: int) -> list[tuple[int, str, str]]:
+    async def tail(self, group: str, max_bytes: int) -> list[tuple[int, str, str]]:
         """The newest entries (epoch milliseconds, stream, text), oldest first, at most `max_bytes` of text."""
         ...
 
-    def follow(self, function: FunctionName, max_bytes: int = 0) -> AsyncGenerator[tuple[int, str, str], None]:
+    def follow(self, group: str, max_bytes: int = 0) -> AsyncGenerator[tuple[int, str, str], None]:
         """The newest entries, then new ones as they come, without gap or repetition, until closed or cancelled."""
+        ...
+
+
+class ImageUnusable(Exception):
+    """An image cannot be a function's code; `reason` is what its callers are told."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.text)
+        self.reason = reason
+
+
+class ContainerImages(Protocol):
+    """The container images that functions can be made from. They belong to the operator."""
+
+    async def find(self, uri: str) -> ContainerImage:
+        """What the name means now; unresolved (`resolved` is empty) if that takes longer to find out than a caller can
+        wait. Raises ImageUnusable for a name that cannot be one."""
+        ...
+
+    async def ensure(self, image: ContainerImage) -> ContainerImage:
+        """Have exactly this image on the host; one that is unresolved is resolved. May take as long as a pull takes.
+        Raises ImageUnusable."""
         ...

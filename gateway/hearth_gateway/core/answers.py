@@ -14,6 +14,7 @@ from hearth.core.arns import log_group
 from hearth.core.attachments import Alias, Cors
 from hearth.core.function import LATEST
 from hearth.core.records import STATES, Configuration, Deployment, FunctionRecord, Phase, VersionRecord
+from hearth_gateway.core import image_settings
 from hearth_gateway.core.endpoint import Endpoint
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,15 +48,10 @@ def function_configuration(
 def listed_configuration(record: FunctionRecord, version: VersionRecord, qualifier: str | None = None) -> Members:
     """A version's FunctionConfiguration as lists show it: without state and runtime version."""
     configuration = version.deployment.configuration
-    package = version.deployment.package
-    assert package is not None
     return {
         "FunctionName": record.name,
         "FunctionArn": record.arn if qualifier is None else f"{record.arn}:{qualifier}",
-        "Runtime": configuration.runtime,
         "Role": configuration.role,
-        "Handler": configuration.handler,
-        "CodeSize": package.size,
         "Description": configuration.description if version.description is None else version.description,
         "Timeout": configuration.timeout_s,
         "MemorySize": configuration.memory_mib,
@@ -64,7 +60,7 @@ def listed_configuration(record: FunctionRecord, version: VersionRecord, qualifi
         "Version": version.version,
         "TracingConfig": {"Mode": configuration.tracing_mode},
         "RevisionId": version.revision_id,
-        "PackageType": "Zip",
+        **image_settings.of_package(version.deployment),
         "Architectures": [configuration.architecture],
         "EphemeralStorage": {"Size": configuration.ephemeral_storage_mib},
         "SnapStart": {"ApplyOn": configuration.snap_start, "OptimizationStatus": "Off"},

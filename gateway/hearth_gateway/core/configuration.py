@@ -13,6 +13,7 @@ from typing import Any
 
 from hearth.core.errors import InvalidParameterValue
 from hearth.core.records import Configuration, Logging
+from hearth_gateway.core import image_settings
 from hearth_gateway.core.endpoint import Endpoint
 
 MAX_ENVIRONMENT_BYTES = 4_096
@@ -50,7 +51,6 @@ UNAVAILABLE = (
     "CodeSigningConfigArn",
     "DurableConfig",
     "FileSystemConfigs",
-    "ImageConfig",
     "PublishTo",
     "RuntimeConfig",
     "TenancyConfig",
@@ -62,8 +62,9 @@ Parameters = Mapping[str, Any]
 
 def new_configuration(parameters: Parameters, endpoint: Endpoint) -> Configuration:
     """The configuration that CreateFunction asks for."""
-    if parameters.get("PackageType", "Zip") != "Zip":
-        raise InvalidParameterValue("PackageType Image is not available yet. Please use packageType Zip.")
+    if image_settings.is_wanted(parameters):
+        image = Configuration(role=parameters["Role"], runtime="", handler="", architecture=endpoint.architecture)
+        return changed_configuration(image, parameters, endpoint)
     if not parameters.get("Runtime") or not parameters.get("Handler"):
         raise InvalidParameterValue(
             "Runtime and Handler are mandatory parameters for functions created with deployment packages."
@@ -78,6 +79,7 @@ def changed_configuration(current: Configuration, parameters: Parameters, endpoi
     """The configuration with the members that were sent; maps and lists that were sent replace the old ones whole."""
     _refuse_unavailable(parameters)
     check_architecture(parameters, endpoint)
+    image_settings.check_members(parameters, is_image=not current.runtime)
     _check_runtime(parameters, endpoint)
     changes = {
         **_plain(parameters),
@@ -86,6 +88,8 @@ def changed_configuration(current: Configuration, parameters: Parameters, endpoi
     }
     if "Environment" in parameters:
         changes["environment"] = _environment(parameters["Environment"].get("Variables", {}))
+    if "ImageConfig" in parameters:
+        changes["image_config"] = image_settings.image_config(parameters["ImageConfig"])
     if "LoggingConfig" in parameters:
         changes["logging"] = _logging(current.logging, parameters["LoggingConfig"])
     return replace(current, **changes)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from hearth.layers import LayerBook
 from hearth.packages import CodePackages
+from hearth.ports import ContainerImages
 from hearth.registry import Registry
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.aliases import AliasOperations
@@ -20,6 +21,7 @@ from hearth_gateway.lambda_api.event_invoke_configs import EventInvokeConfigs
 from hearth_gateway.lambda_api.function_settings import FunctionSettings
 from hearth_gateway.lambda_api.function_urls import FunctionUrlOperations
 from hearth_gateway.lambda_api.functions import FunctionOperations
+from hearth_gateway.lambda_api.images import FunctionCode
 from hearth_gateway.lambda_api.layers import AttachedLayers, LayerOperations
 from hearth_gateway.lambda_api.policies import PolicyOperations
 from hearth_gateway.lambda_api.tags import TagOperations
@@ -47,20 +49,21 @@ async def control_plane(
     *,
     layers: LayerBook,
     objects: Objects,
+    images: ContainerImages,
     clock: Callable[[], float] = time.time,
     new_id: Callable[[], str] = _new_id,
 ) -> AsyncIterator[ControlPlane]:
     """The control plane over a loaded registry, loaded layers and opened packages; unfinished deployments are taken up.
-    `objects` is the S3 that code may come from."""
+    `objects` is the S3 and `images` the container engine that code may come from."""
     api = LambdaApi()
     packages.ask_in_use(layers.packages)
     sources = CodeSources(packages, objects)
-    async with Deployer(registry, packages, new_id) as deployer:
+    async with Deployer(registry, packages, images, new_id) as deployer:
         FunctionOperations(
             endpoint,
             registry,
             packages,
-            sources=sources,
+            code=FunctionCode(packages, sources, images),
             layers=AttachedLayers(endpoint, layers, packages),
             deployer=deployer,
             clock=clock,

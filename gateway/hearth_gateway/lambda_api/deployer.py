@@ -6,21 +6,32 @@ Rule 2: a change that came in between wins; a task that finds another deployment
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import structlog
 
 from hearth.core.errors import HearthError, ServiceError
 from hearth.core.function import FunctionName
-from hearth.core.records import SETTLING, FunctionRecord, Reason, VersionRecord
+from hearth.core.records import SETTLING, ContainerImage, Deployment, FunctionRecord, Reason, VersionRecord
 from hearth.packages import CodePackages
+from hearth.ports import ContainerImages, ImageUnusable
 from hearth.registry import Registry
 
 PARALLEL_UNPACKS = 2
 """Unpacking is bound by processor and disk; more at once would only take them from running functions."""
 
-Ends = Sequence[tuple[VersionRecord, Reason | None]]
-"""Versions as they were when they were prepared, and what prevents them from running."""
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What came of preparing a version: its image by content, if it has one, or the problem that it has."""
+
+    image: ContainerImage | None = None
+    problem: Reason | None = None
+
+
+Ends = Sequence[tuple[VersionRecord, Prepared]]
+"""Versions as they were when they were prepared."""
 
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 10.0
@@ -33,9 +44,12 @@ class Deployer:
     """The tasks that make packages ready. An async context manager: leaving it abandons what is unfinished, which
     the next start resumes."""
 
-    def __init__(self, registry: Registry, packages: CodePackages, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, registry: Registry, packages: CodePackages, images: ContainerImages, new_id: Callable[[], str]
+    ) -> None:
         self._registry = registry
         self._packages = packages
+        self._images = images
         self._new_id = new_id
         self._group = asyncio.TaskGroup()
         self._kept: set[str] = set()
@@ -94,16 +108,25 @@ class Deployer:
     async def _settle(self, record: FunctionRecord, versions: tuple[VersionRecord, ...]) -> None:
         try:
             ends = [(version, await self._prepare(record, version)) for version in versions]
-            settled = [(version, problem) for version, problem in ends if version.phase in SETTLING]
+            settled = [(version, prepared) for version, prepared in ends if version.phase in SETTLING]
             if settled:
                 await self._conclude(record, settled)
         except Exception:
             structlog.get_logger().exception("deployment failed", function=record.name)
 
-    async def _prepare(self, record: FunctionRecord, version: VersionRecord) -> Reason | None:
-        """Unpack what the version wants to run; the reason if that is impossible."""
+    async def _prepare(self, record: FunctionRecord, version: VersionRecord) -> Prepared:
+        """Unpack what the version wants to run, or have its image here."""
         serving = version.serving
         wanted = version.deployment if version.phase in SETTLING or serving is None else serving
+        if wanted.image is None:
+            return Prepared(problem=await self._unpack(record, wanted))
+        try:
+            return Prepared(await self._images.ensure(wanted.image))
+        except ImageUnusable as error:
+            return Prepared(problem=error.reason)
+
+    async def _unpack(self, record: FunctionRecord, wanted: Deployment) -> Reason | None:
+        """The reason if that is impossible."""
         try:
             async with self._places:
                 for sha256 in wanted.packages:
@@ -133,14 +156,15 @@ class Deployer:
     async def _write_ends(self, name: FunctionName, ends: Ends) -> None:
         async with self._registry.writing(name) as before:
             record = before
-            for prepared, problem in ends:
-                record = None if record is None else self._ended(record, prepared, problem)
+            for version, prepared in ends:
+                record = None if record is None else self._ended(record, version, prepared)
             if record is not None and record is not before:
                 await self._registry.put(record, is_reproducible=True)
 
-    def _ended(self, record: FunctionRecord, prepared: VersionRecord, problem: Reason | None) -> FunctionRecord:
-        current = record.find(prepared.version)
-        if current is None or current.revision_id != prepared.revision_id:
+    def _ended(self, record: FunctionRecord, version: VersionRecord, prepared: Prepared) -> FunctionRecord:
+        current = record.find(version.version)
+        if current is None or current.revision_id != version.revision_id:
             return record
-        ended = current.ready(self._new_id()) if problem is None else current.broken(problem, self._new_id())
-        return record.with_version(ended)
+        if prepared.problem is not None:
+            return record.with_version(current.broken(prepared.problem, self._new_id()))
+        return record.with_version(current.ready(self._new_id(), prepared.image))

@@ -12,15 +12,15 @@ from typing import Any
 from hearth.core.errors import ResourceConflict
 from hearth.core.function import LATEST, FunctionName
 from hearth.core.records import Deployment, FunctionRecord, VersionRecord
-from hearth.packages import CodePackages, Content
+from hearth.packages import CodePackages
 from hearth.registry import Registry
-from hearth_gateway.core import answers, configuration, versions
+from hearth_gateway.core import answers, configuration, image_settings, versions
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api import paging
 from hearth_gateway.lambda_api.addressing import Addressing
 from hearth_gateway.lambda_api.api import Answer, LambdaApi, Parameters
-from hearth_gateway.lambda_api.code_sources import CodeSources
 from hearth_gateway.lambda_api.deployer import Deployer
+from hearth_gateway.lambda_api.images import FunctionCode, Source
 from hearth_gateway.lambda_api.layers import AttachedLayers
 
 
@@ -33,7 +33,7 @@ class FunctionOperations:
         registry: Registry,
         packages: CodePackages,
         *,
-        sources: CodeSources,
+        code: FunctionCode,
         layers: AttachedLayers,
         deployer: Deployer,
         clock: Callable[[], float],
@@ -42,7 +42,7 @@ class FunctionOperations:
         self._endpoint = endpoint
         self._registry = registry
         self._packages = packages
-        self._sources = sources
+        self._code = code
         self._layers = layers
         self._deployer = deployer
         self._addressing = Addressing(registry, endpoint)
@@ -62,12 +62,13 @@ class FunctionOperations:
         name = self._addressing.name(parameters)
         wanted = configuration.new_configuration(parameters, self._endpoint)
         tags = configuration.checked_tags(parameters.get("Tags", {}))
-        async with self._sources.zipped(parameters["Code"]) as content, self._registry.writing(name) as existing:
+        is_image = image_settings.is_wanted(parameters)
+        given = self._code.given(parameters["Code"], is_image=is_image, doing="creating")
+        async with given as source, self._registry.writing(name) as existing:
             if existing is not None:
                 raise ResourceConflict(f"Function already exist: {name}")
             with self._layers.attached(wanted, parameters) as configured:
-                async with self._packages.added(content) as package:
-                    deployment = Deployment(configured, package)
+                async with self._code.kept(Deployment(configured), source) as deployment:
                     await self._layers.check_size(deployment)
                     record = self._new(name, deployment, tags)
                     record, version = self._published(record, parameters)
@@ -77,19 +78,23 @@ class FunctionOperations:
 
     async def get(self, parameters: Parameters) -> Answer:
         record, version, qualifier = self._addressing.find(parameters)
-        package = version.deployment.package
-        assert package is not None
-        host = parameters.host or f"localhost:{self._endpoint.port}"
-        location = f"http://{host}{self._packages.signed_path(package.sha256, self._clock())}"
         answer = {
             "Configuration": answers.function_configuration(record, version, self._endpoint, qualifier),
-            "Code": answers.function_code(location),
+            "Code": self._code_of(version, parameters.host),
         }
         if record.tags:
             answer["Tags"] = dict(record.tags)
         if record.reserved is not None and qualifier is None:
             answer["Concurrency"] = {"ReservedConcurrentExecutions": record.reserved}
         return 200, answer
+
+    def _code_of(self, version: VersionRecord, host: str) -> Mapping[str, Any]:
+        image, package = version.deployment.image, version.deployment.package
+        if image is not None:
+            return image_settings.function_code(image)
+        assert package is not None
+        path = self._packages.signed_path(package.sha256, self._clock())
+        return answers.function_code(f"http://{host or f'localhost:{self._endpoint.port}'}{path}")
 
     async def get_configuration(self, parameters: Parameters) -> Answer:
         record, version, qualifier = self._addressing.find(parameters)
@@ -120,17 +125,21 @@ class FunctionOperations:
 
     async def update_code(self, parameters: Parameters) -> Answer:
         configuration.check_architecture(parameters, self._endpoint)
-        async with self._sources.zipped(parameters) as content:
+        before, _, _ = self._addressing.find(parameters)
+        is_image = before.latest.deployment.image is not None
+        async with self._code.given(parameters, is_image=is_image, doing="updating") as source:
             if parameters.get("DryRun"):
-                return await self._dry_run(parameters, content)
-            record, version = await self._with_code(parameters, content)
+                return await self._dry_run(parameters, source)
+            record, version = await self._with_code(parameters, source)
         self._deployer.settle(record, record.latest, version)
         qualifier = version.version if parameters.get("Publish") else None
         return 200, answers.function_configuration(record, version, self._endpoint, qualifier)
 
-    async def _with_code(self, parameters: Parameters, content: Content) -> tuple[FunctionRecord, VersionRecord]:
-        async with self._addressing.changing(parameters) as current, self._packages.added(content) as package:
-            deployment = replace(current.latest.deployment, package=package)
+    async def _with_code(self, parameters: Parameters, source: Source) -> tuple[FunctionRecord, VersionRecord]:
+        async with (
+            self._addressing.changing(parameters) as current,
+            self._code.kept(current.latest.deployment, source) as deployment,
+        ):
             await self._layers.check_size(deployment)
             record, version = self._published(self._changed(current, deployment), parameters)
             await self._registry.put(record)
@@ -159,11 +168,10 @@ class FunctionOperations:
         await self._deployer.collect_released()
         return 204, None
 
-    async def _dry_run(self, parameters: Parameters, content: Content) -> Answer:
+    async def _dry_run(self, parameters: Parameters, source: Source) -> Answer:
         """What the answer would be, with nothing changed."""
         async with self._addressing.changing(parameters) as current:
-            package = await self._packages.check(content)
-            record = self._changed(current, replace(current.latest.deployment, package=package))
+            record = self._changed(current, await self._code.checked(current.latest.deployment, source))
             return 200, answers.function_configuration(record, record.latest, self._endpoint)
 
     def _published(self, record: FunctionRecord, parameters: Parameters) -> tuple[FunctionRecord, VersionRecord]:

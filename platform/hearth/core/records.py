@@ -116,7 +116,8 @@ class Package:
 @dataclass(frozen=True, slots=True)
 class ContainerImage:
     """A container image as code. `uri` is what the caller wrote, `resolved` names exactly this image (repository and
-    digest, or the engine's id of one that has none), `digest` is its lower-case hex SHA-256."""
+    digest, or the engine's id of one that has none), `digest` is its lower-case hex SHA-256. Both are empty as long as
+    nobody has looked which image is meant."""
 
     uri: str
     resolved: str
@@ -245,10 +246,11 @@ class VersionRecord:
             previous=self.serving,
         )
 
-    def ready(self, revision_id: str) -> "VersionRecord":
-        """The package is unpacked: what was asked for last is what runs."""
+    def ready(self, revision_id: str, image: ContainerImage | None = None) -> "VersionRecord":
+        """The package is unpacked, or it is known which image is meant: what was asked for last is what runs."""
         phase = self._next(Step.READY)
-        return replace(self, phase=phase, revision_id=revision_id, reason=None, previous=None)
+        deployment = self.deployment if image is None else replace(self.deployment, image=image)
+        return replace(self, deployment=deployment, phase=phase, revision_id=revision_id, reason=None, previous=None)
 
     def broken(self, reason: Reason, revision_id: str) -> "VersionRecord":
         """The package cannot be made ready; what ran before, if anything, goes on running."""

@@ -21,7 +21,7 @@ from hearth.core.runtimes import Catalogue
 from hearth.layers import LayerBook
 from hearth.packages import CodePackages
 from hearth.registry import Change, Registry
-from hearth.testing import InMemoryStore
+from hearth.testing import InMemoryImages, InMemoryStore
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.operations import ApiResponse, route
 from hearth_gateway.lambda_api.code_sources import NoObjects, Objects
@@ -69,6 +69,7 @@ class Harness:
         self.packages = CodePackages(data_dir, max_total_bytes=10**9)
         self.layers = LayerBook(self.layer_store)
         self.objects: Objects = NoObjects()
+        self.images = InMemoryImages()
         self.changes: list[Change] = []
         self.now_s = START_S
         self._ids: Iterator[int] = iter(range(1, 10**9))
@@ -86,6 +87,7 @@ class Harness:
             self.packages,
             layers=self.layers,
             objects=self.objects,
+            images=self.images,
             clock=lambda: self.now_s,
             new_id=self._new_id,
         )

@@ -162,7 +162,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}, "Code in S3 is not available: no S3 endpoint is configured."),
     (
         {"PackageType": "Image", "Code": {"ImageUri": "x"}},
-        "PackageType Image is not available yet. Please use packageType Zip.",
+        "Please don't provide handler or runtime or layer when the intended function PackageType is IMAGE.",
     ),
     ({"Architectures": ["arm64"]}, "Architecture arm64 is not available. This platform runs x86_64."),
     ({"Layers": [f"{LAYER}:{number}" for number in range(6)]}, "Cannot reference more than 5 layers."),
