@@ -16,8 +16,12 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hearth.access_keys import AccessKey, AccessKeys
+from hearth.core.arns import log_group
 from hearth.core.auth_errors import NotAuthorized
 from hearth.core.errors import InvalidParameterValue, InvalidRequestContent, ResourceNotFound, UnknownOperation
+from hearth.core.function import FunctionName
+from hearth.core.log_lines import is_stream_of
+from hearth.core.records import FunctionRecord
 from hearth.ports import LogReader
 from hearth.registry import Registry
 from hearth_gateway.auth.authentication import Caller
@@ -62,22 +66,24 @@ class LogPages:
     async def show(self, request: web.BaseRequest, caller: Caller, *, name: str, head: Head) -> web.StreamResponse:
         """One line of JSON per piece of output."""
         record = self._registry.find(name)
-        group = self._gate.log_group_arn(name)
-        self._gate.authorize(caller, "logs:FilterLogEvents", group, conditions={})
+        group = log_group(FunctionName(name)) if record is None else _log_group(record)
+        self._gate.authorize(caller, "logs:FilterLogEvents", self._gate.log_group_arn(group), conditions={})
         if record is None:
             raise ResourceNotFound(f"Function not found: {name}")
         query = parse_qs(request.raw_path.partition("?")[2])
         max_bytes = _whole_number(query.get("bytes", [str(LOG_BYTES)])[0])
         response = web.StreamResponse(headers=head(_LINES))
         if query.get("follow", ["0"])[0] in ("0", "false"):
-            entries = await self._logs.tail(record.name, max_bytes)
+            entries = await self._logs.tail(group, max_bytes)
             await response.prepare(request)
             for entry in entries:
-                await response.write(_line(entry))
+                if _is_of(record, group, entry):
+                    await response.write(_line(entry))
             return response
-        async with aclosing(self._logs.follow(record.name, max_bytes)) as following:
+        async with aclosing(self._logs.follow(group, max_bytes)) as following:
             await response.prepare(request)
-            await self._follow(request, response, following)
+            own = (entry async for entry in following if _is_of(record, group, entry))
+            await self._follow(request, response, own, name=name)
         return response
 
     async def _follow(
@@ -85,8 +91,10 @@ class LogPages:
         request: web.BaseRequest,
         response: web.StreamResponse,
         following: AsyncGenerator[tuple[int, str, str], None],
+        *,
+        name: str,
     ) -> None:
-        """Pass entries on until there are no more, the reader is gone, or we stop.
+        """Pass entries on until there are no more, the function or the reader is gone, or we stop.
 
         A reader that goes is noticed when something is written to it, and a silent function never writes: hence
         the look at the connection.
@@ -94,10 +102,20 @@ class LogPages:
         async with asyncio.TaskGroup() as tasks:
             pump = tasks.create_task(_pump(response, following), name="follow-logs")
             stop = tasks.create_task(self._stopping.wait(), name="follow-logs-stop")
-            while not (pump.done() or stop.done() or request.transport is None):
+            while not (pump.done() or stop.done() or request.transport is None or self._registry.find(name) is None):
                 await asyncio.wait((pump, stop), timeout=_READER_CHECK_S, return_when=asyncio.FIRST_COMPLETED)
             pump.cancel()
             stop.cancel()
+
+
+def _log_group(record: FunctionRecord) -> str:
+    """Where the function writes now."""
+    return record.latest.deployment.configuration.logging.group or log_group(record.name)
+
+
+def _is_of(record: FunctionRecord, group: str, entry: tuple[int, str, str]) -> bool:
+    """Whether an entry of the group is this function's: a group that was named may be shared."""
+    return group == log_group(record.name) or is_stream_of(entry[1], record.name)
 
 
 class KeyPages:

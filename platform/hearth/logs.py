@@ -1,130 +1,181 @@
-"""Function output: taken in memory, written behind, read back, followed.
+"""Function output: taken in memory, written behind to its log group, read back, followed.
 
 Rule 1: `append` costs a list entry. It never waits, never raises and never touches the disk.
 Rule 2: everything held in memory has a bound. What is over it is dropped, and a line in the log says how much.
 Rule 3: one task writes; followers are told of what it took, in order, so that a tail and what follows it fit together.
-State: `_pending`, `_removed` and `_followers` belong to the event loop; the rings to whoever holds `_disk`.
+Rule 4: whoever changes what is on disk, or wants all of it to be there, holds `settled`.
+State: `_pending` and `_followers` belong to the event loop; `groups` and the rings to whoever holds `_disk`.
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 import structlog
 
-from hearth.core.function import FunctionName
-from hearth.log_ring import Entry, LogRing
+from hearth.core.log_events import plain
+from hearth.log_groups import LogGroup, LogGroups
+from hearth.log_ring import Entry, LogRing, PutEntry
 
 FLUSH_INTERVAL_S = 0.1
-PENDING_BYTES_PER_FUNCTION = 4 * 2**20
+PENDING_BYTES_PER_GROUP = 4 * 2**20
 PENDING_BYTES_TOTAL = 64 * 2**20
 NEWEST_BYTES = 2**16
-"""Of the bound per function, what is set aside for the newest output of a flood."""
+"""Of the bound per group, what is set aside for the newest output of a flood."""
 FOLLOWER_BYTES = 2**20
 """What a reader may lag behind before it misses output."""
 EAGER_FLUSH_BYTES = 2**18
 """With this much pending the writer does not wait for the interval to pass."""
+EXPIRY_INTERVAL_S = 3600.0
+"""How often old entries are looked for where they are kept for some days only."""
+DAY_MS = 86_400_000
 
 # What a piece costs beside its bytes: a tuple, its members, a place in a list. Keeps the bounds true for output that
 # comes byte by byte.
 _PIECE_OVERHEAD_BYTES = 128
-_GROUP_BYTES = 2**20
+_PORTION_BYTES = 2**20
 
 
 class FunctionLogs:
-    """The log of every function. A `LogSink` and a `LogReader`.
+    """Every log group. A `LogSink` and a `LogReader`. `clock` gives epoch seconds.
 
     Use as an async context manager: leaving it writes what is pending.
     """
 
-    def __init__(self, directory: Path, bytes_per_function: int) -> None:
+    def __init__(self, directory: Path, bytes_per_group: int, *, clock: Callable[[], float] = time.time) -> None:
         self._directory = directory
-        self._bytes_per_function = bytes_per_function
-        self._pending: dict[FunctionName, _Pending] = {}
+        self._bytes_per_group = bytes_per_group
+        self._clock = clock
+        self.groups = LogGroups(directory)
+        self._pending: dict[str, _Pending] = {}
         self._pending_bytes = 0
-        self._removed: set[FunctionName] = set()
-        self._followers: dict[FunctionName, set[_Follower]] = {}
-        self._rings: dict[FunctionName, LogRing] = {}
-        self._unwritten: dict[FunctionName, int] = {}
+        self._followers: dict[str, set[_Follower]] = {}
+        self._rings: dict[str, LogRing] = {}
+        self._unwritten: dict[str, int] = {}
         self._disk = asyncio.Lock()
         self._has_work = asyncio.Event()
         self._is_urgent = asyncio.Event()
         self._stopping = False
+        self._stopped = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> "FunctionLogs":
         await asyncio.to_thread(self._directory.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(self.groups.load)
         await self._tasks.__aenter__()
         self._tasks.create_task(self._write_behind(), name="function-logs-writer")
+        self._tasks.create_task(self._expire_now_and_then(), name="function-logs-expiry")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping = True
+        self._stopped.set()
         self._has_work.set()
         self._is_urgent.set()
         await self._tasks.__aexit__(kind, error, trace)
         for follower in [follower for group in self._followers.values() for follower in group]:
             follower.close()
 
-    def append(self, function: FunctionName, stream: str, text: bytes, at_ms: int) -> None:
+    @property
+    def now_ms(self) -> int:
+        """The time of what is appended now."""
+        return int(self._clock() * 1000)
+
+    def append(self, group: str, stream: str, text: bytes, at_ms: int) -> None:
         """Take a piece of output. What does not fit the bounds is dropped, and the log will say so."""
-        pending = self._pending.get(function)
+        pending = self._pending.get(group)
         if pending is None:
-            pending = self._pending[function] = _Pending()
+            pending = self._pending[group] = _Pending()
             self._has_work.set()
         room = PENDING_BYTES_TOTAL - self._pending_bytes
         self._pending_bytes += pending.take(at_ms, stream, text, room)
         if self._pending_bytes >= EAGER_FLUSH_BYTES:
             self._is_urgent.set()
 
-    def remove(self, function: FunctionName) -> None:
-        """The function is gone: its log goes too, and whoever follows it is told that there is no more."""
-        pending = self._pending.pop(function, None)
-        if pending is not None:
-            self._pending_bytes -= pending.bytes
-        self._removed.add(function)
-        self._has_work.set()
-        for follower in self._followers.pop(function, ()):
-            follower.close()
-
-    async def functions(self) -> list[str]:
-        """Names of all functions that have a log on disk, so that those of forgotten functions can be removed."""
-        return await asyncio.to_thread(lambda: sorted(path.name for path in self._directory.iterdir()))
-
-    async def tail(self, function: FunctionName, max_bytes: int) -> list[Entry]:
-        """The newest entries, oldest first, with at most `max_bytes` of text, up to what was appended just now."""
+    @asynccontextmanager
+    async def settled(self) -> AsyncIterator[None]:
+        """While this is held, all that was appended before is on disk, and nobody else writes."""
         async with self._disk:
             await self._flush()
-            return await asyncio.to_thread(self._read, function, max_bytes)
+            yield
 
-    async def follow(self, function: FunctionName, max_bytes: int = 0) -> AsyncGenerator[Entry, None]:
+    def ring(self, group: str) -> LogRing:
+        """The entries of a group. To be called with `settled` held."""
+        ring = self._rings.get(group)
+        if ring is None:
+            ring = self._rings[group] = LogRing(self.groups.place(group), self._bytes_per_group)
+            known = self.groups.find(group)
+            ring.keeps_days = None if known is None else known.retention_days
+        return ring
+
+    def cutoff_ms(self, group: LogGroup) -> int:
+        """What is older than this is not shown any more."""
+        return 0 if group.retention_days is None else self.now_ms - group.retention_days * DAY_MS
+
+    async def put(self, group: str, entries: list[PutEntry]) -> None:
+        """Add events as they are, on disk when this returns. To be called with `settled` held. Raises OSError."""
+        await asyncio.to_thread(self.ring(group).append, entries)
+        lines: list[Entry] = [(at_ms, stream, f"{plain(text)}\n") for at_ms, stream, text, _ in entries]
+        for follower in self._followers.get(group, ()):
+            follower.offer(lines)
+
+    async def delete(self, group: str) -> None:
+        """The group is gone, with all that is in it; who follows it is told that there is no more. With `settled`
+        held."""
+        await asyncio.to_thread(self._delete, group)
+        for follower in self._followers.pop(group, ()):
+            follower.close()
+
+    async def tail(self, group: str, max_bytes: int) -> list[Entry]:
+        """The newest entries, oldest first, with at most `max_bytes` of text, up to what was appended just now."""
+        async with self.settled():
+            return await asyncio.to_thread(self._read, group, max_bytes)
+
+    async def follow(self, group: str, max_bytes: int = 0) -> AsyncGenerator[Entry, None]:
         """The newest entries (`max_bytes` of text), then new ones as they come, without gap or repetition.
 
-        A reader that lags too far behind finds a line that says how much it missed. Ends when the function is removed.
+        A reader that lags too far behind finds a line that says how much it missed. Ends when the group is deleted.
         """
         follower = _Follower()
         try:
-            async with self._disk:
-                await self._flush()
-                self._followers.setdefault(function, set()).add(follower)
-                backlog = await asyncio.to_thread(self._read, function, max_bytes) if max_bytes else []
+            async with self.settled():
+                self._followers.setdefault(group, set()).add(follower)
+                backlog = await asyncio.to_thread(self._read, group, max_bytes) if max_bytes else []
             for entry in backlog:
                 yield entry
             async for entry in follower.entries():
                 yield entry
         finally:
-            self._leave(function, follower)
+            self._leave(group, follower)
 
-    def _leave(self, function: FunctionName, follower: "_Follower") -> None:
-        group = self._followers.get(function, set())
-        group.discard(follower)
-        if not group:
-            self._followers.pop(function, None)
+    def _leave(self, group: str, follower: "_Follower") -> None:
+        followers = self._followers.get(group, set())
+        followers.discard(follower)
+        if not followers:
+            self._followers.pop(group, None)
+
+    async def _expire_now_and_then(self) -> None:
+        while not self._stopping:
+            await self.expire()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EXPIRY_INTERVAL_S):
+                    await self._stopped.wait()
+
+    async def expire(self) -> None:
+        """Remove what is older than its group keeps it."""
+        for group in [group for group in self.groups.all() if group.retention_days is not None]:
+            try:
+                async with self.settled():
+                    if self.groups.find(group.name) is not None:
+                        await asyncio.to_thread(self.ring(group.name).expire, self.cutoff_ms(group))
+            except OSError as error:
+                structlog.get_logger().error("old output not removed", group=group.name, error=str(error))
 
     async def _write_behind(self) -> None:
         """Flush a short while after something came, at once when much came; sleep without end when nothing did."""
@@ -147,65 +198,62 @@ class FunctionLogs:
     async def _flush(self) -> None:
         """Write all that is pending now, and tell the followers. To be called with `_disk` held."""
         pending, self._pending = self._pending, {}
-        removed, self._removed = self._removed, set()
         self._pending_bytes = 0
         if not self._stopping:
             self._has_work.clear()
             self._is_urgent.clear()
-        if removed:
-            await asyncio.to_thread(self._delete, removed)
-        for group in _groups(pending):
-            for function, entries in await asyncio.to_thread(self._store, group):
-                for follower in self._followers.get(function, ()):
+        for portion in _portions(pending):
+            for group, entries in await asyncio.to_thread(self._store, portion):
+                for follower in self._followers.get(group, ()):
                     follower.offer(entries)
 
-    def _store(self, group: "list[tuple[FunctionName, _Pending]]") -> list[tuple[FunctionName, list[Entry]]]:
+    def _store(self, portion: "list[tuple[str, _Pending]]") -> list[tuple[str, list[Entry]]]:
         """In a thread: decode and write. A disk that takes nothing costs the output, nothing else."""
-        return [(function, self._store_one(function, pending)) for function, pending in group]
+        return [(group, self._store_one(group, pending)) for group, pending in portion]
 
-    def _store_one(self, function: FunctionName, pending: "_Pending") -> list[Entry]:
+    def _store_one(self, group: str, pending: "_Pending") -> list[Entry]:
         entries: list[Entry] = []
         try:
-            ring = self._ring(function)
+            ring = self.ring(group)
             entries = [(at_ms, stream, ring.decode(stream, text)) for at_ms, stream, text in pending.pieces()]
-            ring.append([*self._unwritten_marker(function, entries), *entries])
+            if self.groups.find(group) is None and entries:
+                self.groups.put(LogGroup(group, entries[0][0]))
+            ring.append([*self._unwritten_marker(group, entries), *entries])
         except OSError as error:
-            self._lose(function, pending, error)
+            self._lose(group, pending, error)
         else:
-            self._unwritten.pop(function, None)
-        return entries
+            self._unwritten.pop(group, None)
+        return [(at_ms, stream, plain(text)) for at_ms, stream, text in entries]
 
-    def _unwritten_marker(self, function: FunctionName, entries: list[Entry]) -> list[Entry]:
-        lost = self._unwritten.get(function)
+    def _unwritten_marker(self, group: str, entries: list[Entry]) -> list[Entry]:
+        lost = self._unwritten.get(group)
         if not lost or not entries:
             return []
         at_ms, stream, _ = entries[0]
         return [(at_ms, stream, _marker_text(lost, "the disk did not take it"))]
 
-    def _lose(self, function: FunctionName, pending: "_Pending", error: OSError) -> None:
-        if function not in self._unwritten:  # once per trouble, not once per batch
-            structlog.get_logger().error("function output not written", function=function, error=str(error))
+    def _lose(self, group: str, pending: "_Pending", error: OSError) -> None:
+        if group not in self._unwritten:  # once per trouble, not once per batch
+            structlog.get_logger().error("function output not written", group=group, error=str(error))
         size = sum(len(text) for _, _, text in pending.pieces())
-        self._unwritten[function] = self._unwritten.get(function, 0) + size
+        self._unwritten[group] = self._unwritten.get(group, 0) + size
 
-    def _read(self, function: FunctionName, max_bytes: int) -> list[Entry]:
-        return self._ring(function).tail(max_bytes)
+    def _read(self, group: str, max_bytes: int) -> list[Entry]:
+        known = self.groups.find(group)
+        if known is None:
+            return []
+        cutoff_ms = self.cutoff_ms(known)
+        return [entry for entry in self.ring(group).tail(max_bytes) if entry[0] >= cutoff_ms]
 
-    def _delete(self, functions: Iterable[FunctionName]) -> None:
-        for function in functions:
-            self._ring(function).delete()
-            del self._rings[function]
-            self._unwritten.pop(function, None)
-
-    def _ring(self, function: FunctionName) -> LogRing:
-        ring = self._rings.get(function)
-        if ring is None:
-            ring = self._rings[function] = LogRing(self._directory / function, self._bytes_per_function)
-        return ring
+    def _delete(self, group: str) -> None:
+        self.ring(group).delete()
+        self.groups.remove(group)
+        del self._rings[group]
+        self._unwritten.pop(group, None)
 
 
 class _Pending:
-    """Output of one function that is not written yet: the beginning, and, past the bound, the newest of it.
+    """Output of one group that is not written yet: the beginning, and, past the bound, the newest of it.
 
     The newest is kept because REPORT lines are in it.
     """
@@ -222,7 +270,7 @@ class _Pending:
     def take(self, at_ms: int, stream: str, text: bytes, room: int) -> int:
         """Take a piece, at the cost of older ones if there is no room; gives the memory that it cost."""
         before = self.bytes
-        room = min(room, PENDING_BYTES_PER_FUNCTION - NEWEST_BYTES - before)
+        room = min(room, PENDING_BYTES_PER_GROUP - NEWEST_BYTES - before)
         if len(text) + _PIECE_OVERHEAD_BYTES <= room and not self._newest:
             self._oldest.append((at_ms, stream, text))
             self.bytes += len(text) + _PIECE_OVERHEAD_BYTES
@@ -309,15 +357,15 @@ def _marker_text(lost: int, reason: str) -> str:
     return f"\n[hearth] {lost} bytes of output are missing here: {reason}\n"
 
 
-def _groups(pending: dict[FunctionName, _Pending]) -> Iterator[list[tuple[FunctionName, _Pending]]]:
-    """Portions of about a megabyte: few hops to a thread for many quiet functions, short ones for a loud one."""
-    group: list[tuple[FunctionName, _Pending]] = []
+def _portions(pending: dict[str, _Pending]) -> Iterator[list[tuple[str, _Pending]]]:
+    """About a megabyte each: few hops to a thread for many quiet groups, short ones for a loud one."""
+    portion: list[tuple[str, _Pending]] = []
     size = 0
     for item in pending.items():
-        group.append(item)
+        portion.append(item)
         size += item[1].bytes
-        if size >= _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+        if size >= _PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion

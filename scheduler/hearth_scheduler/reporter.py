@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from hearth.core import log_lines
+from hearth.core.arns import log_group
+from hearth.core.function import FunctionVersion
 from hearth.core.invocation import (
     MAX_RESPONSE_BYTES,
     FailureKind,
@@ -38,20 +40,21 @@ class Reporter:
         self._logs = logs
         self._region = region
 
-    def new_stream(self, version: str, environment_id: str) -> str:
+    def new_stream(self, function: FunctionVersion, environment_id: str) -> str:
         """The name of an environment's log stream, dated today."""
-        return log_lines.stream_name(datetime.fromtimestamp(self.wall(), UTC).date(), version, environment_id)
+        today = datetime.fromtimestamp(self.wall(), UTC).date()
+        named = "" if function.log_group == log_group(function.name) else function.name
+        return log_lines.stream_name(today, function.version, environment_id, function=named)
 
     def _write(self, member: Member, text: bytes, call: Call | None) -> None:
         if member.function is not None:
-            self._logs.append(member.function.name, member.stream, text, int(self.wall() * 1000))
+            self._logs.append(member.function.log_group, member.stream, text, int(self.wall() * 1000))
             if call is not None and call.tail is not None:
-                call.log(text)
+                call.log(text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text)
 
     def output(self, member: Member, data: bytes) -> None:
-        """What the function printed. Runtime clients write the line breaks inside one record as carriage returns."""
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        """What the function printed. Runtime clients write the line breaks inside one record as carriage returns; the
+        log keeps them so, that a record stays one event."""
         member.is_mid_line = not data.endswith(b"\n")
         self._write(member, data, member.call)
 

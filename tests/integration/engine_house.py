@@ -36,8 +36,8 @@ class Journal:
         self.entries: list[tuple[str, str, bytes]] = []
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
 
-    def append(self, function: FunctionName, stream: str, text: bytes, at_ms: int) -> None:
-        self.entries.append((function, stream, text))
+    def append(self, group: str, stream: str, text: bytes, at_ms: int) -> None:
+        self.entries.append((group, stream, text))
         whole = self.bytes
         for needle, found in self._waiting:
             if needle in whole and not found.done():

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from hearth.core.arns import log_group
-from hearth.core.function import FunctionName
+from hearth.core.arns import log_stream_arn
 from hearth.core.policy import PolicyDocument
 from hearth.core.records import FunctionRecord
 from hearth.registry import Registry
@@ -70,10 +69,9 @@ class Gate:
         given = {**self._surroundings(caller), **conditions}
         authorization.authorize(caller.principal, action, resource, given, policy=policy)
 
-    def log_group_arn(self, function: str) -> str:
-        """The ARN of a function's own log group, streams included."""
-        group = log_group(FunctionName(function))
-        return f"arn:aws:logs:{self._place.region}:{self._place.account}:log-group:{group}:*"
+    def log_group_arn(self, group: str) -> str:
+        """What one needs to be allowed to read for the events of a log group."""
+        return log_stream_arn(*self._place, group)
 
     def permit_url(self, caller: Caller, record: FunctionRecord, qualifier: str, arn: str) -> None:
         """Refuse a request to a URL with AWS_IAM that the caller may not make."""

@@ -181,15 +181,22 @@ def clean_error_type(reported: str) -> str:
     return "Function.Unknown" if reported.startswith("Function.") else "Runtime.Unknown"
 
 
-def stream_name(day: date, version: str, environment_id: str) -> str:
-    """The log stream of one environment: `2026/11/21/[$LATEST]` and 32 hex digits.
+def stream_name(day: date, version: str, environment_id: str, *, function: str = "") -> str:
+    """The log stream of one environment: `2026/11/21/[$LATEST]` and 32 hex digits. With a `function` its name stands
+    in front of the version: that is how functions in a log group of their own choice, which may be several, are told
+    apart (`is_stream_of`).
 
     An id that is 32 hex digits already (dashes aside) is kept, so that a stream is found by its environment.
     """
     digits = environment_id.replace("-", "").lower()
     if not re.fullmatch(r"[0-9a-f]{32}", digits):
         digits = sha256(environment_id.encode()).hexdigest()[:32]
-    return f"{day:%Y/%m/%d}/[{version}]{digits}"
+    return f"{day:%Y/%m/%d}/{function}[{version}]{digits}"
+
+
+def is_stream_of(stream: str, function: str) -> bool:
+    """Whether a stream with a function's name in it has this one."""
+    return stream.rpartition("/")[2].startswith(f"{function}[")
 
 
 def iso_time(at_ms: int) -> str:

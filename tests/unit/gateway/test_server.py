@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from tests.unit.gateway.served import Served, serving
 
-from hearth.core.function import FunctionName
 from hearth.core.invocation import Invocation, Ledger, Outcome, Succeeded
 from hearth_gateway.server import MAX_UPLOAD_BYTES
 
-HELLO = FunctionName("hello")
+HELLO_LOG = "/aws/lambda/hello"
 CREATE = "/2015-03-31/functions/"
 
 
@@ -113,8 +112,8 @@ async def test_a_signed_link_downloads_the_package(served: Served) -> None:
 
 
 async def test_logs_are_lines_of_json(served: Served) -> None:
-    served.logs.append(HELLO, "s", b"one\n", 1)
-    served.logs.append(HELLO, "s", b"two\n", 2)
+    served.logs.append(HELLO_LOG, "s", b"one\n", 1)
+    served.logs.append(HELLO_LOG, "s", b"two\n", 2)
     async with served.client.get(served.url("/_hearth/logs/hello?bytes=1000")) as response:
         lines = [json.loads(line) async for line in response.content]
     assert lines == [[1, "s", "one\n"], [2, "s", "two\n"]]
@@ -127,20 +126,20 @@ async def test_logs_that_cannot_be_shown_are_an_error(served: Served, target: st
 
 
 async def test_logs_are_followed_until_the_reader_goes(served: Served) -> None:
-    served.logs.append(HELLO, "s", b"old\n", 1)
+    served.logs.append(HELLO_LOG, "s", b"old\n", 1)
     async with asyncio.timeout(20):
         async with served.client.get(served.url("/_hearth/logs/hello?follow=1")) as response:
             assert json.loads(await response.content.readline()) == [1, "s", "old\n"]
-            served.logs.append(HELLO, "s", b"new\n", 2)
+            served.logs.append(HELLO_LOG, "s", b"new\n", 2)
             assert json.loads(await response.content.readline()) == [2, "s", "new\n"]
             response.close()
         while served.logs._followers:
-            await served.logs.tail(HELLO, 1)
+            await served.logs.tail(HELLO_LOG, 1)
 
 
 async def test_stopping_ends_a_follower_at_once(tmp_path: Path) -> None:
     async with asyncio.timeout(20), serving(tmp_path, grace_s=1000) as served:
-        served.logs.append(HELLO, "s", b"old\n", 1)
+        served.logs.append(HELLO_LOG, "s", b"old\n", 1)
         response = await served.client.get(served.url("/_hearth/logs/hello?follow=1"))
         await response.content.readline()
         await served.server.__aexit__()

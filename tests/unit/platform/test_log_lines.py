@@ -121,6 +121,14 @@ def test_the_stream_keeps_the_environments_id() -> None:
     assert name == "2026/11/21/[$LATEST]0123456789abcdef0123456789abcdef"
 
 
+def test_functions_in_a_group_of_their_choice_are_told_apart_by_their_streams() -> None:
+    name = ll.stream_name(date(2026, 11, 21), "7", "0123456789abcdef0123456789abcdef", function="hello")
+    assert name == "2026/11/21/hello[7]0123456789abcdef0123456789abcdef"
+    assert ll.is_stream_of(name, "hello")
+    assert not ll.is_stream_of(name, "hell")
+    assert not ll.is_stream_of(name, "ello")
+
+
 @given(st.text(max_size=64))
 def test_any_environment_id_gives_32_hex_digits(environment_id: str) -> None:
     digits = ll.stream_name(date(2026, 1, 2), "7", environment_id).removeprefix("2026/01/02/[7]")

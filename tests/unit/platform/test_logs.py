@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hearth.core.function import FunctionName
 from hearth.log_ring import Entry
-from hearth.logs import FOLLOWER_BYTES, PENDING_BYTES_PER_FUNCTION, FunctionLogs
+from hearth.logs import FOLLOWER_BYTES, PENDING_BYTES_PER_GROUP, FunctionLogs
 from hearth.ports import LogReader, LogSink
 
-F = FunctionName("hello")
-G = FunctionName("other")
+F = "/aws/lambda/hello"
+G = "/team/other"
 BUDGET = 16 * 2**20
 
 
@@ -46,7 +45,7 @@ async def test_output_survives_a_restart(tmp_path: Path) -> None:
         logs.append(F, "s", b"kept\n", 1)
     async with FunctionLogs(tmp_path, BUDGET) as logs:
         assert text_of(await logs.tail(F, 1000)) == "kept\n"
-        assert await logs.functions() == ["hello"]
+        assert [group.name for group in logs.groups.all()] == [F]
 
 
 async def test_the_writer_writes_without_being_asked(logs: FunctionLogs, tmp_path: Path) -> None:
@@ -65,7 +64,7 @@ async def test_a_flood_costs_no_more_than_the_bound_and_says_what_is_missing(log
         logs.append(F, "s", piece, index)
     logs.append(F, "s", b"REPORT\n", count)
     logs.append(G, "s", b"quiet neighbour\n", 1)
-    assert logs._pending[F].bytes <= PENDING_BYTES_PER_FUNCTION
+    assert logs._pending[F].bytes <= PENDING_BYTES_PER_GROUP
     text = text_of(await logs.tail(F, BUDGET))
     missing = int(text.partition("[hearth] ")[2].partition(" ")[0])
     assert missing + text.count("x") == count * len(piece)
@@ -74,14 +73,14 @@ async def test_a_flood_costs_no_more_than_the_bound_and_says_what_is_missing(log
 
 
 async def test_output_byte_by_byte_is_bounded_too(logs: FunctionLogs) -> None:
-    for index in range(PENDING_BYTES_PER_FUNCTION // 100):
+    for index in range(PENDING_BYTES_PER_GROUP // 100):
         logs.append(F, "s", b".", index)
-    assert logs._pending[F].bytes <= PENDING_BYTES_PER_FUNCTION
+    assert logs._pending[F].bytes <= PENDING_BYTES_PER_GROUP
     assert "bytes of output are missing here" in text_of(await logs.tail(F, BUDGET))
 
 
 async def test_a_disk_that_takes_nothing_costs_output_and_nothing_else(tmp_path: Path) -> None:
-    in_the_way = tmp_path / F
+    in_the_way = tmp_path / "hello"
     in_the_way.write_text("not a directory")
     async with FunctionLogs(tmp_path, BUDGET) as logs:
         logs.append(F, "s", b"lost\n", 1)
@@ -116,14 +115,24 @@ async def test_a_slow_follower_is_told_what_it_missed(logs: FunctionLogs) -> Non
     assert received.count("x") <= FOLLOWER_BYTES + 2**17
 
 
-async def test_removing_a_function_removes_its_log_and_ends_its_followers(logs: FunctionLogs) -> None:
+async def test_deleting_a_group_deletes_its_output_and_ends_its_followers(logs: FunctionLogs) -> None:
     logs.append(F, "s", b"old\n", 1)
     async with aclosing(logs.follow(F, 1000)) as following:
         assert (await anext(following))[2] == "old\n"
-        logs.remove(F)
+        async with logs.settled():
+            await logs.delete(F)
         assert [entry async for entry in following] == []
+    assert logs.groups.all() == []
     logs.append(F, "s", b"of the next one\n", 2)
     assert text_of(await logs.tail(F, 1000)) == "of the next one\n"
+
+
+async def test_readers_of_output_see_line_breaks_where_a_record_has_carriage_returns(logs: FunctionLogs) -> None:
+    logs.append(F, "s", b"boom\rtraceback\n", 1)
+    async with aclosing(logs.follow(F, 1000)) as following:
+        assert (await anext(following))[2] == "boom\ntraceback\n"
+        logs.append(F, "s", b"again\rtraceback\n", 1)
+        assert (await anext(following))[2] == "again\ntraceback\n"
 
 
 async def test_a_follower_that_goes_leaves_nothing_behind(logs: FunctionLogs) -> None:
