@@ -8,6 +8,7 @@ from tests.unit.scheduler.simulation import World, function
 from hearth.core.function import FunctionVersion
 from hearth.core.provisioning import ProvisioningProblem
 from hearth_scheduler.core.fleet import Policy
+from hearth_scheduler.core.pool import Pool
 
 NAMES = st.sampled_from(["a", "b", "c", "image-d", "image-e"])
 
@@ -141,24 +142,34 @@ class Histories(RuleBasedStateMachine):
             assert memory.used_mib == sum(memory.held.values()) <= max(memory.budget_mib, memory.used_mib)
             assert set(memory.held) == set(self.world.fleet.environments)
 
-    def comes_to_rest(self) -> None:
+    def come_to_rest(self) -> None:
         """When nothing fails any more and nobody asks for more, all that is provisioned is there: as far as the caps
         and the memory allow."""
         for reservation_id in sorted(self.reservations):
             self.world.do(self.world.fleet.release(reservation_id, self.world.now))
-        for _ in range(5):
-            self.world.settle()
-            self.world.pass_time(301.0)
         self.world.settle()
-        for pool in self.world.fleet.pools.values():
-            missing = pool.provision.lacking(min(pool.share.guaranteed, self.world.fleet.caps.cap(pool.quota)))
-            assert missing <= 0 or pool.provision.problem is ProvisioningProblem.NO_MEMORY, pool
+        for _ in range(50):
+            if not self.unready():
+                return
+            self.world.pass_time(20.0)  # shorter than any start or init may take
+            self.world.settle()
+        raise AssertionError(self.unready())
+
+    def unready(self) -> list[Pool]:
+        """The pools that lack something they could have."""
+        caps = self.world.fleet.caps
+        return [
+            pool
+            for pool in self.world.fleet.pools.values()
+            if pool.provision.lacking(min(pool.share.guaranteed, caps.cap(pool.quota))) > 0
+            and pool.provision.problem is not ProvisioningProblem.NO_MEMORY
+        ]
 
     def teardown(self) -> None:
         """Left alone, every history ends with every request answered and no environment left."""
         if not hasattr(self, "world"):
             return
-        self.comes_to_rest()
+        self.come_to_rest()
         self.world.do(self.world.fleet.close(self.world.now))
         while self.world.stopping:
             self.world.remove()
