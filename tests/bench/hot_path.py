@@ -99,7 +99,8 @@ def _print(profile: Profile, us_per_sample: float) -> None:
 
 def _measure(subject: Hearth, way: str, connections: int, seconds: int) -> None:
     with subject.function("hello", functions.HELLO, memory_mib=ONE_VCPU_MIB) as url:
-        invoke = Target(url.host, url.port, "/2015-03-31/functions/hello/invocations", "POST", "{}")
+        path = "/2015-03-31/functions/hello/invocations"
+        invoke = Target(url.host, url.port, path, "POST", "{}", keys=subject.variables)
         target = url if way == "url" else invoke
         load.run(Load((target,), connections, 3))
         pid = subject.pid()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ class Target:
     method: str = "GET"
     body: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    keys: Mapping[str, str] | None = None
+    """What `hearth env` exports, if the request is to be signed: anew every second, as clients do at least."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import httptools
 import uvloop
 from tests.bench.figures import percentile
 from tests.bench.load import Latency, Load, LoadResult, Target
+from tests.signing import signature
 
 REQUEST_LIMIT_S = 30.0
 _RECONNECT_S = 0.01
@@ -88,7 +89,6 @@ class Connection(asyncio.Protocol):
     def __init__(self, generator: Generator, target: Target) -> None:
         self._generator = generator
         self._target = target
-        self._request = encode(target)
         self._transport: asyncio.Transport | None = None
         self._parser: Any = None
         self.sent_at: float | None = None
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
             self._generator.failed("closed")
         else:
             self.sent_at = due_at
-            self._transport.write(self._request)
+            self._transport.write(encoded(self._target, int(time.time()) if self._target.keys else 0))
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -178,11 +178,26 @@ reopen: "asyncio.Queue[Connection]" = asyncio.Queue()
 """Connections that were lost. Never more entries than connections, since each is lost once before it is opened."""
 
 
-def encode(target: Target) -> bytes:
-    """The request as it goes over the wire."""
+_encoded: dict[int, tuple[int, bytes]] = {}
+"""The last form of each target by its identity, and the second it is of."""
+
+
+def encoded(target: Target, second: int) -> bytes:
+    """The request as it goes over the wire in this second."""
+    known = _encoded.get(id(target))
+    if known is None or known[0] != second:
+        known = _encoded[id(target)] = (second, _encode(target))
+    return known[1]
+
+
+def _encode(target: Target) -> bytes:
     body = target.body.encode()
-    lines = [f"{target.method} {target.path} HTTP/1.1", f"Host: {target.host}:{target.port}"]
+    host = f"{target.host}:{target.port}"
+    lines = [f"{target.method} {target.path} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in target.headers]
+    if target.keys is not None:
+        signed = signature(target.keys, target.method, f"http://{host}{target.path}", body)
+        lines += [f"{name}: {value}" for name, value in signed.items()]
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

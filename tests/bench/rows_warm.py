@@ -101,7 +101,8 @@ def _warm_up(target: Target, connections: int) -> None:
 
 def _alternate(bench: Bench, url: Target, connections: int, rate_per_s: float | None = None) -> Sequence[Side]:
     pid = bench.hearth.pid()
-    invoke = Target(url.host, url.port, f"/2015-03-31/functions/{_FUNCTION}/invocations", "POST", "{}")
+    path = f"/2015-03-31/functions/{_FUNCTION}/invocations"
+    invoke = Target(url.host, url.port, path, "POST", "{}", keys=bench.hearth.variables)
     sides = (
         Side("aiohttp hello", bench.hello, bench.hello_pid),
         Side("function URL", url, pid),

@@ -29,6 +29,7 @@ import redis
 from botocore.config import Config
 from docker.models.containers import Container
 from tests.bench.load import Target
+from tests.signing import signature
 
 RUNTIME = "python3.13"
 ROLE = "arn:aws:iam::000000000000:role/bench"
@@ -118,10 +119,11 @@ class Hearth:
 
     # ---- looking at it ----
 
-    def get(self, path: str) -> tuple[int, bytes]:
+    def get(self, path: str, *, is_signed: bool = False) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_WAIT_LIMIT_S)
         try:
-            connection.request("GET", path)
+            address = f"http://127.0.0.1:{self.port}{path}"
+            connection.request("GET", path, headers=signature(self.variables, "GET", address) if is_signed else {})
             response = connection.getresponse()
             return response.status, response.read()
         finally:
@@ -144,7 +146,7 @@ class Hearth:
 
     def log(self, function: str, max_bytes: int = 16 * 2**20) -> str:
         """The function's newest output, one stream after the other: an entry may be a part of a line."""
-        status, body = self.get(f"/_hearth/logs/{quote(function)}?bytes={max_bytes}&follow=0")
+        status, body = self.get(f"/_hearth/logs/{quote(function)}?bytes={max_bytes}&follow=0", is_signed=True)
         if status != 200:
             raise BenchFailure(f"the log of {function} answers {status}: {body[:200]!r}")
         streams: dict[str, list[str]] = {}

@@ -28,6 +28,7 @@ import boto3
 import docker
 import redis
 from botocore.config import Config
+from tests.signing import signature
 
 from hearth_cli import sweep
 from hearth_cli.background import running_pid, wait_until
@@ -200,7 +201,13 @@ class House:
         path: str,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        *,
+        is_signed: bool = False,
     ) -> Page:
+        """One request, exactly as given; signed with this Hearth's own key if wanted."""
+        if is_signed:
+            address = f"http://127.0.0.1:{self.port}{path}"
+            headers = {**(headers or {}), **signature(self.variables, method, address, body or b"")}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request(method, path, body=body, headers=dict(headers or {}))
@@ -216,7 +223,7 @@ class House:
 
     def log(self, function: str, max_bytes: int = 16 * 2**20) -> str:
         """The function's newest output."""
-        page = self.http("GET", f"/_hearth/logs/{quote(function)}?bytes={max_bytes}&follow=0")
+        page = self.http("GET", f"/_hearth/logs/{quote(function)}?bytes={max_bytes}&follow=0", is_signed=True)
         assert page.status == 200, page.body
         return "".join(json.loads(line)[2] for line in page.body.splitlines() if line.strip())
 

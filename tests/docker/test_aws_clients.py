@@ -379,6 +379,6 @@ class TestMistakes:
         assert (status, code, text) == (400, "InvalidParameterValueException", "Function does not exist")
 
     def test_an_unknown_path_is_an_unknown_operation(self, hearth: House) -> None:
-        page = hearth.http("GET", "/2015-03-31/elephants/")
+        page = hearth.http("GET", "/2015-03-31/elephants/", is_signed=True)
         assert page.status == 404
         assert page.headers["x-amzn-errortype"].startswith("UnknownOperation")

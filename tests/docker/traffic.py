@@ -35,7 +35,9 @@ def call(house: House, function: str, event: object = None) -> Reply:
     """One Invoke by plain HTTP."""
     sent_at = time.monotonic()
     try:
-        page = house.http("POST", f"/2015-03-31/functions/{function}/invocations", body=json.dumps(event).encode())
+        page = house.http(
+            "POST", f"/2015-03-31/functions/{function}/invocations", body=json.dumps(event).encode(), is_signed=True
+        )
     except OSError as error:
         return Reply(sent_at, time.monotonic(), 0, repr(error))
     return Reply(sent_at, time.monotonic(), page.status, json.loads(page.body or b"null"), page)
