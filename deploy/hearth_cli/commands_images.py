@@ -80,20 +80,29 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build the images that are missing or out of date: the default ones, and those once asked for by name."""
-    settings = configuration.load()
-    only = list(recipes.BY_NAME) if everything else names or None
+    prefix = configuration.load().image_prefix
+    built: list[str] = []
+    failures: list[str] = []
     with _engine() as client, progress("looking at the images") as tell:
 
         def report(image: str, step: str, _line: str) -> None:
             tell(f"{image}: {step}"[:_LINE_LIMIT])
 
-        built = images.build(client, prefix=settings.image_prefix, only=only, force=force, report=report)
+        for only in [[name] for name in recipes.INTERPRETERS] if everything else [names or None]:
+            try:
+                built += images.build(client, prefix=prefix, only=only, force=force, report=report)
+            except recipes.ImagesError as error:
+                if not everything:
+                    raise
+                failures.append(str(error))  # what only a registry has must not keep the others from being built
     if as_json:
-        print_json({"built": built})
-    elif built:
-        say(f"built {', '.join(built)}")
+        print_json({"built": built, "failed": failures})
     else:
-        say("all images are up to date")
+        say(f"built {', '.join(built)}" if built else "all images are up to date")
+    if built and not as_json:
+        say("a Hearth that is running takes up new runtimes when it is started again")
+    if failures:
+        raise Failure("; ".join(failures))
 
 
 @app.command("list")

@@ -123,12 +123,13 @@ class Image:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What runs an identifier here. `interpreter` also names the stem cells that can become its functions; for the
-    operator's own image it is that image's name."""
+    operator's own image it is that image's name. `is_buildable`: the exact interpreter could be here."""
 
     runtime: Runtime
     interpreter: str
     image: Image
     nearness: Nearness
+    is_buildable: bool = False
 
     def arn(self, region: str) -> str:
         return runtime_version_arn(region, self.runtime.identifier, self.interpreter)
@@ -138,7 +139,8 @@ class Choice:
         """What a user has to know about it; None where it is what was asked for."""
         if self.nearness is not Nearness.NEAREST:
             return None
-        return f"{self.runtime.identifier} is not installed here: the function runs on {self.interpreter}."
+        hint = f" To change that: hearth images build {self.runtime.interpreter}" if self.is_buildable else ""
+        return f"{self.runtime.identifier} is not installed here: the function runs on {self.interpreter}.{hint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ class Catalogue:
         if name is None:
             return None
         nearness = Nearness.EXACT if name == runtime.interpreter else Nearness.NEAREST
-        return Choice(runtime, name, self.images[name], nearness)
+        return Choice(runtime, name, self.images[name], nearness, runtime.interpreter in self.buildable)
 
     def choices(self) -> Mapping[str, Choice]:
         """What each identifier runs on; those that nothing runs are left out."""

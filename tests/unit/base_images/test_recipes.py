@@ -11,10 +11,12 @@ import pytest
 from docker.errors import ImageNotFound
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.scheduler.simulation import function
 
 from hearth.config import Settings
 from hearth.core.runtimes import RUNTIMES, Nearness
 from hearth_cli import debian_tree, images, recipes
+from hearth_scheduler.core.variables import Setting, compose
 
 CONTEXTS = st.dictionaries(st.text("ab/", min_size=1, max_size=4), st.tuples(st.just(0o644), st.binary(max_size=9)))
 
@@ -195,6 +197,14 @@ def test_every_argument_of_a_recipe_is_one_of_its_dockerfile(recipe: recipes.Rec
     dockerfile = recipes.context(recipe)["Dockerfile"][1].decode()
     for name in (*recipe.arguments, "HEARTH_DEBIAN"):
         assert f"ARG {name}\n" in dockerfile
+
+
+@pytest.mark.parametrize("folder", ["python", "nodejs", "provided", "ruby", "java"])
+def test_an_interpreter_starts_with_the_library_path_that_functions_are_given(folder: str) -> None:
+    dockerfile = (recipes.recipes_folder() / folder / "Dockerfile").read_text()
+    variables = compose(function(), Setting(interpreter="", region="r", log_stream="s"))
+    assert f" LD_LIBRARY_PATH={variables['LD_LIBRARY_PATH']} " in dockerfile
+    assert f" PATH={variables['PATH']} " in dockerfile or folder == "provided"
 
 
 def test_progress_is_told_by_line_and_step() -> None:

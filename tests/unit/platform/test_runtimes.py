@@ -62,6 +62,12 @@ def test_a_missing_interpreter_is_replaced_by_the_nearest_and_that_is_said(ident
     assert choice.remark == f"{identifier} is not installed here: the function runs on {interpreter}."
 
 
+def test_whoever_gets_a_stand_in_is_told_how_to_get_what_was_asked_for() -> None:
+    images = {"python3.13": Image("hearth/python3.13:latest", is_stem=True)}
+    choice = Catalogue(images, buildable=frozenset({"python3.11"})).choice("python3.11")
+    assert choice.remark is not None and choice.remark.endswith("To change that: hearth images build python3.11")
+
+
 @pytest.mark.parametrize(
     ("identifier", "interpreter"),
     [("python3.13", "python3.13"), ("java11.al2023", "java11"), ("go1.x", "provided"), ("provided.al2", "provided")],
