@@ -1,4 +1,4 @@
-"""Terraform's AWS provider, pointed at Hearth by its `endpoints` alone: create, plan without changes, update, destroy."""
+"""Terraform's AWS provider, pointed at Hearth by `endpoints` alone: create, plan without changes, update, destroy."""
 
 import json
 import os
