@@ -404,6 +404,26 @@ def handler(event, context):
     assert client.invoke({}) == "found"
 
 
+def test_python_modules_of_layers_are_found_although_the_layers_came_late(make: MakeEnvironment) -> None:
+    environment = stem(make, PYTHON)
+    client = environment.client()
+    files = {"app.py": "import both, first, second\ndef handler(event, context): return [both.x, first.x, second.x]\n"}
+    assert client.hello() == "stem"
+    packages = environment.opt / "python" / "lib" / PYTHON / "site-packages"
+    packages.mkdir(parents=True)
+    for path, text in {
+        environment.opt / "python" / "first.py": "x = 1",
+        packages / "second.py": "x = 2",
+        environment.opt / "python" / "both.py": "x = 'layer'",
+        environment.task / "both.py": "x = 'function'",
+    }.items():
+        path.write_text(text)
+    environment.write(files)
+    client.specialise("app.handler", ENVIRONMENT)
+    client.peer.expect(b"N")
+    assert client.invoke({}) == ["function", 1, 2]
+
+
 class RuntimeApi(http.server.BaseHTTPRequestHandler):
     """The two calls of the Runtime API (2018-06-01) that a successful invocation needs."""
 

@@ -7,7 +7,8 @@ module HearthRuntime
 
     def initialize(exception, stage)
       @type = "#{stage}<#{exception.class}>"
-      @message = exception.message
+      # In whatever encoding it comes, it has to become JSON.
+      @message = exception.message.dup.force_encoding("UTF-8").scrub
       # The frames of the function, not those of this client below it.
       @trace = (exception.backtrace || []).take_while { |line| !line.start_with?(__dir__) }
     end
@@ -16,9 +17,8 @@ module HearthRuntime
       { "errorMessage" => @message, "errorType" => @type, "stackTrace" => @trace }
     end
 
-    # Text in whatever encoding becomes valid JSON.
     def to_json(*)
-      JSON.generate(to_h.merge("errorMessage" => @message.dup.force_encoding("UTF-8").scrub))
+      JSON.generate(to_h)
     end
   end
 end

@@ -53,6 +53,6 @@ module HearthRuntime
   end
 
   def self.log(error)
-    $stderr.puts(JSON.generate(Failure.new(error, "Function").to_h))
+    $stderr.puts(Failure.new(error, "Function").to_json)
   end
 end
