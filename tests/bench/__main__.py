@@ -7,7 +7,17 @@ from pathlib import Path
 
 import docker
 from rich.console import Console
-from tests.bench import docker_floor, hello, report, rows_cold, rows_house, rows_pressure, rows_queue, rows_warm
+from tests.bench import (
+    docker_floor,
+    hello,
+    report,
+    rows_cold,
+    rows_control,
+    rows_house,
+    rows_pressure,
+    rows_queue,
+    rows_warm,
+)
 from tests.bench.figures import Row
 from tests.bench.load import Target
 from tests.bench.measurement import (
@@ -33,6 +43,7 @@ MEASUREMENTS = (
     Measurement("queue-throughput", DEFAULTS, rows_queue.throughput),
     Measurement("overload", DEFAULTS, rows_pressure.overload),
     Measurement("memory", DEFAULTS, rows_house.memory, is_first=True),
+    Measurement("control-plane", DEFAULTS, rows_control.control_plane),
     Measurement("leftovers", DEFAULTS, rows_house.leftovers),
     Measurement("many", DEFAULTS, rows_cold.many_functions, is_first=True),
     Measurement("burst", DEFAULTS, rows_cold.burst, is_first=True),

@@ -25,15 +25,39 @@ class Size:
     queue_messages: int
     requests: int
     idle_functions: int
+    many_functions: int
 
 
 FULL = Size(
-    chunks=5, chunk_s=3.0, cold_starts=20, messages=500, queue_messages=10_000, requests=100_000, idle_functions=50
+    chunks=5,
+    chunk_s=3.0,
+    cold_starts=20,
+    messages=500,
+    queue_messages=10_000,
+    requests=100_000,
+    idle_functions=50,
+    many_functions=5_000,
 )
 USUAL = Size(
-    chunks=5, chunk_s=2.0, cold_starts=20, messages=300, queue_messages=5_000, requests=20_000, idle_functions=50
+    chunks=5,
+    chunk_s=2.0,
+    cold_starts=20,
+    messages=300,
+    queue_messages=5_000,
+    requests=20_000,
+    idle_functions=50,
+    many_functions=5_000,
 )
-QUICK = Size(chunks=2, chunk_s=1.0, cold_starts=5, messages=50, queue_messages=500, requests=2_000, idle_functions=10)
+QUICK = Size(
+    chunks=2,
+    chunk_s=1.0,
+    cold_starts=5,
+    messages=50,
+    queue_messages=500,
+    requests=2_000,
+    idle_functions=10,
+    many_functions=200,
+)
 
 
 @dataclass(frozen=True, slots=True)
