@@ -13,17 +13,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import assert_never
 
-import redis.asyncio
 import structlog
 
-from hearth.access_keys import AccessKey, AccessKeys
 from hearth.adapters.docker_images import DockerImages
 from hearth.adapters.redis_store import (
-    RedisAccessKeyStore,
     RedisCapacityProviderStore,
     RedisFunctionStore,
     RedisLayerStore,
@@ -31,24 +27,18 @@ from hearth.adapters.redis_store import (
     connect,
 )
 from hearth.config import Settings
-from hearth.core import identity
-from hearth.core.identity import SessionIssuer
 from hearth.core.runtimes import Catalogue, Choice
 from hearth.layers import LayerBook
 from hearth.logs import FunctionLogs
 from hearth.packages import CodePackages
 from hearth.registry import Change, Configured, Forgotten, Limited, Registry, Withdrawn
-from hearth_cli import images, own_redis, sweep
+from hearth_cli import guards, images, own_redis, sweep
 from hearth_cli.console import Failure
-from hearth_cli.locations import DataDir, data_dir, key_pair, session_key
+from hearth_cli.locations import DataDir, data_dir
 from hearth_gateway.adapters.redis_events import RedisEvents
 from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.adapters.s3_code import S3Objects, S3Place
 from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
-from hearth_gateway.auth.authentication import Authenticator, SignatureAuthenticator, TrustingAuthenticator
-from hearth_gateway.auth.gate import Gate
-from hearth_gateway.auth.url_guard import UrlGuard
-from hearth_gateway.core.authorization import Place as ResourcePlace
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.capacity_providers import CapacityProviders
 from hearth_gateway.lambda_api.control_plane import ControlPlane, control_plane
@@ -88,6 +78,7 @@ class Host:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then let what is in flight finish. Raises what keeps Hearth from running."""
+    guards.check(settings)
     place = data_dir(settings)
     url = own_redis.url(settings)
     run = uuid.uuid4().hex[:12]
@@ -137,9 +128,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         providers = CapacityProviders(endpoint, RedisCapacityProviderStore(client), clock=time.time)
         await providers.load()
         providers.register(plane.api)
-        keys = await _access_keys(settings, place, client)
-        authenticator = _authenticator(settings, keys)
-        gate = Gate(registry, ResourcePlace(settings.region, settings.account))
+        doors = await guards.doors(settings, place, client, registry=registry, sources=sources)
         events = await stack.enter_async_context(_async_invocations(url, registry, engine, clock))
         registry.on_change(lambda _: events.functions_changed())
         services = Services(
@@ -150,39 +139,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             packages=packages,
             logs=logs,
             health=partial(_health, settings, engine, registry, host=host, durability=lambda: functions.durability),
-            authenticator=authenticator,
-            gate=gate,
-            keys=keys,
-            url_guard=UrlGuard(authenticator, gate, wants_statement=settings.url_policy == "required"),
+            authenticator=doors.authenticator,
+            gate=doors.gate,
+            keys=doors.keys,
+            url_guard=doors.url_guard,
         )
         await stack.enter_async_context(_server(settings, services, endpoint))
         log.info("serving", host=settings.host, port=settings.port)
         await stop.wait()
-
-
-async def _access_keys(settings: Settings, place: DataDir, client: "redis.asyncio.Redis") -> AccessKeys:
-    pair = key_pair(place)
-    admin = AccessKey(pair.access_key_id, pair.secret_access_key)
-    keys = AccessKeys(RedisAccessKeyStore(client), settings.account, admin, SessionIssuer(session_key(place)))
-    await keys.load()
-    return keys
-
-
-def _authenticator(settings: Settings, keys: AccessKeys) -> Authenticator:
-    if settings.auth == "iam":
-        return SignatureAuthenticator(keys)
-    if not _is_loopback(settings.host):
-        raise Failure(
-            f"auth=none lets everybody who reaches {settings.host} do everything: use it with a loopback host"
-        )
-    return TrustingAuthenticator(identity.root(settings.account), settings.region)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _inspect(settings: Settings, place: DataDir) -> Host:

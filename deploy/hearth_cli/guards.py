@@ -1,0 +1,76 @@
+"""Who is let in: the keys, the authenticator and the gate of one Hearth, made from its settings and secrets."""
+
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address
+
+import redis.asyncio
+
+from hearth.access_keys import AccessKey, AccessKeys
+from hearth.adapters.redis_store import RedisAccessKeyStore
+from hearth.config import Settings
+from hearth.core import identity
+from hearth.core.errors import ResourceNotFound
+from hearth.core.identity import SessionIssuer
+from hearth.registry import Registry
+from hearth_cli.console import Failure
+from hearth_cli.locations import DataDir, key_pair, session_key
+from hearth_gateway.auth.authentication import Authenticator, SignatureAuthenticator, TrustingAuthenticator
+from hearth_gateway.auth.gate import Gate
+from hearth_gateway.auth.url_guard import UrlGuard
+from hearth_gateway.core.authorization import Place
+from hearth_gateway.sources.supervisor import EventSources
+
+
+def check(settings: Settings) -> None:
+    """Refuse settings that would let strangers in."""
+    if settings.auth == "none" and not _is_loopback(settings.host):
+        raise Failure(
+            f"auth=none lets everybody who reaches {settings.host} do everything: use it with a loopback host"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Everything that stands between the one port and the operations."""
+
+    keys: AccessKeys
+    authenticator: Authenticator
+    gate: Gate
+    url_guard: UrlGuard
+
+
+async def doors(
+    settings: Settings, place: DataDir, client: "redis.asyncio.Redis", *, registry: Registry, sources: EventSources
+) -> Doors:
+    """The doors of this installation. The gate has to know what function a mapping feeds."""
+    pair = key_pair(place)
+    admin = AccessKey(pair.access_key_id, pair.secret_access_key)
+    keys = AccessKeys(RedisAccessKeyStore(client), settings.account, admin, SessionIssuer(session_key(place)))
+    await keys.load()
+    authenticator = _authenticator(settings, keys)
+    gate = Gate(registry, Place(settings.region, settings.account))
+    gate.function_of_mapping = partial(_function_of_mapping, sources)
+    guard = UrlGuard(authenticator, gate, wants_statement=settings.url_policy == "required")
+    return Doors(keys, authenticator, gate, guard)
+
+
+def _authenticator(settings: Settings, keys: AccessKeys) -> Authenticator:
+    """Signatures, or nobody's word at all."""
+    if settings.auth == "iam":
+        return SignatureAuthenticator(keys)
+    return TrustingAuthenticator(identity.root(settings.account), settings.region)
+
+
+def _function_of_mapping(sources: EventSources, uuid: str) -> str | None:
+    try:
+        return sources.find(uuid).function_arn
+    except ResourceNotFound:
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
