@@ -108,8 +108,10 @@ async def _pass_on(
         async for piece in running.pieces():
             if has_body:
                 await write(response, piece)
-        if not isinstance(running.outcome(), Succeeded):
-            raise ConnectionAbortedError("the function failed in the middle of its response")
+    if not isinstance(running.outcome(), Succeeded):
+        if connection.transport is not None:
+            connection.transport.close()  # what is on its way still arrives; only the end of the body never comes
+        raise ConnectionAbortedError("the function failed in the middle of its response")
     return response
 
 

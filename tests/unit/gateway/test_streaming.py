@@ -263,11 +263,22 @@ async def test_a_throttle_is_an_ordinary_answer(served: Served) -> None:
         assert (response.status, response.headers["x-amzn-ErrorType"]) == (429, "TooManyRequestsException")
 
 
-async def test_a_function_that_fails_half_way_breaks_the_connection(served: Served) -> None:
+async def test_a_function_that_fails_half_way_breaks_the_connection_after_what_it_wrote(served: Served) -> None:
+    large = b"x" * 200_000
+    served.scheduler.script("web", streams(large, b"half", outcome=BROKEN))
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.server.port)
+    writer.write(b"GET /fn/web/ HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_S):
+        answer = await reader.read()
+    assert answer.endswith(large + b"\r\n4\r\nhalf\r\n")
+    writer.close()
+
+
+async def test_a_broken_connection_is_an_error_for_an_ordinary_client(served: Served) -> None:
     served.scheduler.script("web", streams(b"half", outcome=BROKEN))
     async with served.client.get(served.url("/fn/web/")) as response:
         assert response.status == 200
-        with pytest.raises(aiohttp.ClientError):
+        with pytest.raises(aiohttp.ClientPayloadError):
             await response.read()
 
 
