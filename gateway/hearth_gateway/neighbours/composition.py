@@ -3,10 +3,16 @@
 import time
 from collections.abc import Callable
 
+from hearth.log_archive import LogArchive
 from hearth.roles import RoleStore
+from hearth_gateway.core.authorization import Place
+from hearth_gateway.neighbours.calls import NeighbourService
 from hearth_gateway.neighbours.iam import iam_service
+from hearth_gateway.neighbours.json_protocol import JsonService
+from hearth_gateway.neighbours.log_events_api import LogEventOperations
+from hearth_gateway.neighbours.log_groups_api import LogGroupOperations
 from hearth_gateway.neighbours.neighbours import Neighbours
-from hearth_gateway.neighbours.service_choice import IAM, STS
+from hearth_gateway.neighbours.service_choice import IAM, LOGS, STS
 from hearth_gateway.neighbours.sts import Sessions, StsOperations
 
 
@@ -14,12 +20,20 @@ def _now_ms() -> int:
     return int(time.time() * 1000)
 
 
+LOGS_VERSION = "2014-03-28"
+
+
 def neighbours(
-    account: str, roles: RoleStore, sessions: Sessions, *, now_ms: Callable[[], int] = _now_ms
+    place: Place, roles: RoleStore, sessions: Sessions, logs: LogArchive, *, now_ms: Callable[[], int] = _now_ms
 ) -> Neighbours:
     """STS, IAM and CloudWatch Logs."""
-    services = {
-        STS: StsOperations(account, roles, sessions, clock=lambda: now_ms() / 1000).service(),
-        IAM: iam_service(account, roles, now_ms),
+    log_handlers = {
+        **LogGroupOperations(logs, place).handlers(),
+        **LogEventOperations(logs, place, now_ms).handlers(),
+    }
+    services: dict[str, NeighbourService] = {
+        STS: StsOperations(place.account, roles, sessions, clock=lambda: now_ms() / 1000).service(),
+        IAM: iam_service(place.account, roles, now_ms),
+        LOGS: JsonService(LOGS, LOGS_VERSION, log_handlers),
     }
     return Neighbours(services, roles)

@@ -19,10 +19,11 @@ from botocore.config import Config
 
 from hearth.access_keys import AccessKey, AccessKeys
 from hearth.core.identity import Credential, Principal, SessionIssuer
+from hearth.log_archive import LogArchive
 from hearth.logs import FunctionLogs
 from hearth.roles import RoleStore
 from hearth.testing import InMemoryStore
-from hearth_gateway.core.authorization import authorize
+from hearth_gateway.core.authorization import Place, authorize
 from hearth_gateway.neighbours.calls import Conditions, NeighbourRequest
 from hearth_gateway.neighbours.composition import neighbours
 from hearth_gateway.neighbours.service_choice import choose_service
@@ -104,8 +105,9 @@ async def house(directory: Path) -> AsyncIterator[House]:
     roles = RoleStore(InMemoryStore())
     keys = AccessKeys(InMemoryStore(), ACCOUNT, AccessKey(ADMIN, "secret"), SessionIssuer(b"k" * 32))
     keys.role_policies = roles.policies_of
-    async with FunctionLogs(directory / "logs", 2**20) as logs:
-        opened = House(0, roles, keys, logs)
+    logs = FunctionLogs(directory / "logs", 2**20, clock=lambda: opened.now_ms / 1000)
+    opened = House(0, roles, keys, logs)
+    async with logs:
         server = web.ServerRunner(web.Server(_handler(opened)), shutdown_timeout=1)
         await server.setup()
         site = web.TCPSite(server, "127.0.0.1", 0)
@@ -116,7 +118,9 @@ async def house(directory: Path) -> AsyncIterator[House]:
 
 
 def _handler(opened: House) -> Callable[[web.BaseRequest], Any]:
-    services = neighbours(ACCOUNT, opened.roles, opened.keys, now_ms=lambda: opened.now_ms)
+    services = neighbours(
+        Place(REGION, ACCOUNT), opened.roles, opened.keys, LogArchive(opened.logs), now_ms=lambda: opened.now_ms
+    )
 
     async def handle(request: web.BaseRequest) -> web.Response:
         body = await request.read()
