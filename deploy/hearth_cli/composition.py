@@ -43,6 +43,7 @@ from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.capacity_providers import CapacityProviders
 from hearth_gateway.lambda_api.control_plane import ControlPlane, control_plane
 from hearth_gateway.lambda_api.event_source_mappings import EventSourceMappings, Place
+from hearth_gateway.lambda_api.layers import policy_of_version
 from hearth_gateway.server import GatewayServer, Services
 from hearth_gateway.sources.functions import RegistryFunctions
 from hearth_gateway.sources.ports import Surroundings as SourceSurroundings
@@ -129,6 +130,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await providers.load()
         providers.register(plane.api)
         doors = await guards.doors(settings, place, client, registry=registry, sources=sources)
+        doors.gate.policy_of_resource = partial(policy_of_version, layers)
         events = await stack.enter_async_context(_async_invocations(url, registry, engine, clock))
         registry.on_change(lambda _: events.functions_changed())
         services = Services(

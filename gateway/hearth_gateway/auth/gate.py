@@ -26,6 +26,14 @@ FunctionOfMapping = Callable[[str], str | None]
 """The ARN of the function of an event source mapping, by its UUID; None if there is none."""
 
 
+PolicyOfResource = Callable[[str], PolicyDocument | None]
+"""The policy of what is no function, by its ARN; None if it has none."""
+
+
+def _no_policy(arn: str) -> PolicyDocument | None:
+    return None
+
+
 def _of_no_mapping(uuid: str) -> str | None:
     return None
 
@@ -38,6 +46,7 @@ class Gate:
         self._place = place
         self._clock = clock
         self.function_of_mapping: FunctionOfMapping = _of_no_mapping
+        self.policy_of_resource: PolicyOfResource = _no_policy
 
     def permit(self, caller: Caller, route: Route, members: Mapping[str, Any]) -> None:
         """Refuse an operation that the caller may not do. Raises NotAuthorized."""
@@ -83,7 +92,11 @@ class Gate:
         function = permission.function
         record = None if function is None else self._registry.find(function.name)
         tags = authorization.resource_tags(record.tags) if record is not None else {}
-        policy = authorization.resource_policy(record, function.qualifier) if function is not None else None
+        policy = (
+            self.policy_of_resource(permission.resource)
+            if function is None
+            else authorization.resource_policy(record, function.qualifier)
+        )
         conditions = {**(more or {}), **tags, **permission.conditions}
         self.authorize(caller, permission.action, permission.resource, conditions=conditions, policy=policy)
 

@@ -14,11 +14,13 @@ from hearth.core.attachments import Policy
 from hearth.core.errors import InvalidParameterValue, ResourceNotFound
 from hearth.core.layers import Layer, LayerContent, LayerVersion
 from hearth.core.package_rules import MAX_UNZIPPED_BYTES, too_large_unzipped
+from hearth.core.policy_document import PolicyDocument
 from hearth.core.records import Configuration, Deployment, LayerReference, Package
 from hearth.layers import LayerBook
 from hearth.packages import CodePackages
 from hearth_gateway.core import layer_names, resource_policy
 from hearth_gateway.core.answers import configuration_date
+from hearth_gateway.core.authorization import readable
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.api import Answer, LambdaApi, Parameters
 from hearth_gateway.lambda_api.code_sources import CodeSources
@@ -227,6 +229,16 @@ class AttachedLayers:
             raise InvalidParameterValue(f"Layer version {arn} does not exist.")
         package = version.content.package
         return LayerReference(layer.version_arn(name.number), package.sha256, package.size)
+
+
+def policy_of_version(layers: LayerBook, arn: str) -> PolicyDocument | None:
+    """The policy of the layer version with this ARN; None for whatever else the ARN names."""
+    match arn.split(":"):
+        case [_, _, "lambda", _, _, "layer", name, number] if number.isdecimal():
+            version = layers.find_version(name, int(number))
+        case _:
+            return None
+    return None if version is None or version.policy is None else readable(version.policy.document)
 
 
 def _each(deployment: Deployment) -> Sequence[str]:

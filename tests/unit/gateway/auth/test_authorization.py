@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,13 +12,17 @@ from tests.unit.gateway.served import record
 from hearth.core.attachments import Policy
 from hearth.core.auth_errors import NotAuthorized
 from hearth.core.identity import Principal, root, user
+from hearth.core.layers import Layer, LayerContent
 from hearth.core.policy import parse_policy
+from hearth.core.records import Package
+from hearth.layers import LayerBook
 from hearth.registry import Registry
 from hearth.testing import InMemoryStore
 from hearth_gateway.auth.authentication import Caller
 from hearth_gateway.auth.gate import Gate
 from hearth_gateway.core.authorization import Place, may_service_invoke, permissions
 from hearth_gateway.core.operations import OPERATIONS, Route
+from hearth_gateway.lambda_api.layers import policy_of_version
 
 ACCOUNT = "000000000000"
 PLACE = Place("us-east-1", ACCOUNT)
@@ -105,6 +110,26 @@ def test_giving_a_role_or_a_layer_needs_the_right_to_it() -> None:
         ("iam:PassRole", ROLE),
         ("lambda:GetLayerVersion", layer),
     ]
+
+
+async def test_a_layers_own_policy_lets_everybody_use_it() -> None:
+    layer, book, desk = f"{PREFIX}:layer:l", LayerBook(InMemoryStore()), Desk()
+    content = LayerContent(Package("0" * 64, 1), created_ms=0)
+    made, version = Layer("l", *PLACE).published(content)
+    await book.put(made)
+    desk.gate.policy_of_resource = partial(policy_of_version, book)
+    create, members = allow("lambda:CreateFunction"), {"FunctionName": "f", "Layers": [f"{layer}:1"]}
+    assert not desk.may(whoever(create), "CreateFunction", {}, **members)
+
+    statement = {"Sid": "all", "Principal": "*", **allow("lambda:GetLayerVersion", f"{layer}:1")}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    await book.put(made.with_version(replace(version, policy=Policy(document, "r"))))
+
+    assert desk.may(whoever(create), "CreateFunction", {}, **members)
+    assert not desk.may(whoever(create), "CreateFunction", {}, FunctionName="f", Layers=[f"{layer}:2"])
+    stranger = whoever(allow("lambda:ListLayers"))
+    assert desk.may(stranger, "GetLayerVersion", {"LayerName": "l", "VersionNumber": "1"})
+    assert not desk.may(stranger, "DeleteLayerVersion", {"LayerName": "l", "VersionNumber": "1"})
 
 
 class Desk:
