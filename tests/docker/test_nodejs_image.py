@@ -133,6 +133,25 @@ def test_every_client_of_the_sdk_that_is_promised_can_be_loaded(make: MakeEnviro
     assert client.invoke(promised) == []
 
 
+def test_a_function_trusts_what_the_host_trusts(make: MakeEnvironment) -> None:
+    code = """
+const fs = require("fs");
+const { getCACertificates } = require("tls");
+const folder = "/usr/local/share/ca-certificates";
+const bare = (certificate) => certificate.replace(/\\s/g, "");
+
+exports.handler = async () => {
+    const extra = new Set(getCACertificates("extra").map(bare));
+    const added = fs.readdirSync(folder).filter((name) => name.startsWith("host-"));
+    const lacking = added.filter((name) => !extra.has(bare(fs.readFileSync(`${folder}/${name}`, "utf8"))));
+    return { lacking, extra: extra.size === Math.max(added.length, 1) };
+};
+"""
+    link, client = start(make, {"app.js": code})
+    assert client.invoke({}) == {"lacking": [], "extra": True}
+    assert "Warning" not in link.read_output()
+
+
 SDK = "@aws-sdk/client-s3"
 ASK = {
     "import": ("app.mjs", f"import {{ name }} from '{SDK}'; export const handler = async () => name;"),
