@@ -145,7 +145,7 @@ class Invoker:
         return _traced(record, incoming, trace_id) if incoming else trace_id
 
     def _reference(self, label: str, query: str) -> FunctionReference:
-        reference = names.parse_function_name(unquote(label), self._endpoint.region, self._endpoint.account)
+        reference = names.parse_function_name(unquote(label), self._endpoint.account)
         qualifiers = parse_qs(query).get("Qualifier") if query else None
         return names.qualified(reference, qualifiers[0] if qualifiers else None)
 

@@ -75,8 +75,8 @@ class Destinations:
         )
 
     def _reference(self, arn: str) -> FunctionReference:
-        region, account = arn.split(":")[3:5]
-        return parse_function_name(arn, region, account)
+        account = arn.split(":")[4]
+        return parse_function_name(arn, account)
 
 
 def _list_key(arn: str) -> str:

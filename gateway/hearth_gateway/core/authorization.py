@@ -83,7 +83,7 @@ def permissions(
 
 def invocation(label: str, qualifier: str | None, place: Place) -> Permission:
     """What invoking a function needs, addressed like this."""
-    reference = names.qualified(names.parse_function_name(label, *place), qualifier)
+    reference = names.qualified(names.parse_function_name(label, place.account), qualifier)
     return Permission(INVOKE, reference.arn(*place), {}, reference)
 
 
@@ -92,7 +92,7 @@ def _function(
 ) -> FunctionReference | None:
     if operation in _OF_ACCOUNT or ("FunctionName" not in labels and operation != "CreateFunction"):
         return None
-    reference = names.parse_function_name(members["FunctionName"], *place)
+    reference = names.parse_function_name(members["FunctionName"], place.account)
     return names.qualified(reference, members.get("Qualifier"))
 
 
@@ -138,7 +138,7 @@ def _conditions(operation: str, members: Mapping[str, Any], place: Place) -> Con
     if _layers(members):
         found["lambda:Layer"] = _layers(members)
     if operation.endswith("EventSourceMapping") and members.get("FunctionName"):
-        found["lambda:FunctionArn"] = names.parse_function_name(members["FunctionName"], *place).arn(*place)
+        found["lambda:FunctionArn"] = names.parse_function_name(members["FunctionName"], place.account).arn(*place)
     found.update(_tag_conditions(members))
     return found
 

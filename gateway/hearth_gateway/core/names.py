@@ -52,8 +52,8 @@ class FunctionReference(NamedTuple):
         return function_arn(region, account, self.name, self.qualifier)
 
 
-def parse_function_name(text: str, region: str, account: str) -> FunctionReference:
-    """Read any documented form of a function's name, as seen from this region and account."""
+def parse_function_name(text: str, account: str) -> FunctionReference:
+    """Read any documented form of a function's name, as seen from this account."""
     parts = _PARTS.fullmatch(text) if 0 < len(text) <= MAX_REFERENCE else None
     if parts is None:
         raise ValidationError(_shape_text(text))

@@ -31,7 +31,7 @@ class Addressing:
     def reference(self, parameters: Mapping[str, Any]) -> FunctionReference:
         """The function as addressed, the query's qualifier joined in."""
         endpoint = self._endpoint
-        reference = names.parse_function_name(parameters["FunctionName"], endpoint.region, endpoint.account)
+        reference = names.parse_function_name(parameters["FunctionName"], endpoint.account)
         return names.qualified(reference, parameters.get("Qualifier"))
 
     def name(self, parameters: Mapping[str, Any]) -> FunctionName:

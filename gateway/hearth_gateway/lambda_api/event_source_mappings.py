@@ -128,7 +128,7 @@ class EventSourceMappings:
     def _blank(self, parameters: Parameters) -> EventSourceMapping:
         """A new mapping with every default."""
         own_id = str(uuid.uuid4())
-        reference = parse_function_name(parameters["FunctionName"], self._place.region, self._place.account)
+        reference = parse_function_name(parameters["FunctionName"], self._place.account)
         return EventSourceMapping(
             uuid=own_id,
             arn=event_source_mapping_arn(self._place.region, self._place.account, own_id),
@@ -150,7 +150,7 @@ class EventSourceMappings:
 
     def _function(self, name: str) -> FunctionReference:
         """The function a mapping is for, which must exist now; it may go later."""
-        reference = parse_function_name(name, self._place.region, self._place.account)
+        reference = parse_function_name(name, self._place.account)
         record = self._registry.find(reference.name)
         if record is None or record.find(reference.qualifier) is None:
             raise InvalidParameterValue("Function does not exist")
@@ -158,7 +158,7 @@ class EventSourceMappings:
 
     def _filter(self, source_arn: str | None, function: str | None) -> Callable[[EventSourceMapping], bool]:
         """What a list asks for. A bare function name means all of its qualifiers."""
-        reference = parse_function_name(function, self._place.region, self._place.account) if function else None
+        reference = parse_function_name(function, self._place.account) if function else None
 
         def accept(mapping: EventSourceMapping) -> bool:
             if source_arn and mapping.source_arn != source_arn:

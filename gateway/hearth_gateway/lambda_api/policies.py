@@ -96,7 +96,7 @@ class PolicyOperations:
         arn: str = parameters["ResourceArn"]
         if ":runtime/" in arn:
             raise ResourceNotFound(_NO_POLICY)  # there are no customer-managed runtimes to have one
-        reference = names.parse_function_name(arn, self._endpoint.region, self._endpoint.account)
+        reference = names.parse_function_name(arn, self._endpoint.account)
         if reference.qualifier == LATEST:
             raise InvalidParameterValue("We currently do not support adding policies for $LATEST.")
         return reference

@@ -88,7 +88,7 @@ class _Functions:
             await self._registry.put(replace(record, tags=changed_tags(record.tags, added, removed)))
 
     def _name(self, arn: str) -> FunctionName:
-        reference = names.parse_function_name(arn, self._endpoint.region, self._endpoint.account)
+        reference = names.parse_function_name(arn, self._endpoint.account)
         if reference.qualifier is not None:
             raise InvalidParameterValue(
                 "Tags on function aliases and versions are not supported. Please specify a function ARN."

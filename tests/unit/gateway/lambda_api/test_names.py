@@ -34,7 +34,7 @@ PREFIXES = st.sampled_from(
 
 
 def parsed(text: str) -> FunctionReference:
-    return parse_function_name(text, REGION, ACCOUNT)
+    return parse_function_name(text, ACCOUNT)
 
 
 @given(PREFIXES, NAMES, QUALIFIERS)
