@@ -31,7 +31,7 @@ from hearth.core.runtimes import Catalogue, Choice
 from hearth.layers import LayerBook
 from hearth.logs import FunctionLogs
 from hearth.packages import CodePackages
-from hearth.registry import Change, Configured, Forgotten, Limited, Registry, Withdrawn
+from hearth.registry import Change, Configured, Forgotten, Limited, Provisioned, Registry, Withdrawn
 from hearth_cli import guards, images, own_redis, sweep
 from hearth_cli.console import Failure
 from hearth_cli.locations import DataDir, data_dir
@@ -44,6 +44,7 @@ from hearth_gateway.lambda_api.capacity_providers import CapacityProviders
 from hearth_gateway.lambda_api.control_plane import ControlPlane, control_plane
 from hearth_gateway.lambda_api.event_source_mappings import EventSourceMappings, Place
 from hearth_gateway.lambda_api.layers import policy_of_version
+from hearth_gateway.lambda_api.provisioned import ProvisionedConcurrencyOperations
 from hearth_gateway.server import GatewayServer, Services
 from hearth_gateway.sources.functions import RegistryFunctions
 from hearth_gateway.sources.ports import Surroundings as SourceSurroundings
@@ -126,6 +127,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         sources = await stack.enter_async_context(EventSources(mappings, queues, around, drain_s=DRAIN_S))
         registry.on_change(lambda _: sources.functions_changed())
         _register_mappings(plane, sources, registry, settings, clock=clock)
+        ProvisionedConcurrencyOperations(endpoint, registry, engine, clock=time.time).register(plane.api)
         providers = CapacityProviders(endpoint, RedisCapacityProviderStore(client), clock=time.time)
         await providers.load()
         providers.register(plane.api)
@@ -229,6 +231,8 @@ def _follower(engine: Engine) -> Callable[[Change], None]:
                 engine.withdraw(change.name, change.version)
             case Limited():
                 engine.limit(change.name, change.reserved)
+            case Provisioned():
+                engine.provision(change.name, change.version, change.count)
             case Forgotten():
                 engine.forget(change.name)  # its log stays, until it is deleted or too old
             case _:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from hearth.core.function import FunctionName, FunctionVersion
 from hearth.core.invocation import Invocation, Ledger, Outcome, Succeeded, Throttled
+from hearth.core.provisioning import ProvisionedState
 
 Script = Callable[[Invocation], Outcome] | Callable[[Invocation], Awaitable[Outcome]]
 
@@ -26,6 +27,7 @@ class FakeScheduler:
         self.configured: dict[FunctionName, FunctionVersion] = {}
         self.limits: dict[FunctionName, int | None] = {}
         self.forgotten: list[FunctionName] = []
+        self.states: dict[tuple[FunctionName, str], ProvisionedState] = {}
         self.withdrawn: list[tuple[FunctionName, str]] = []
         self._scripts: dict[str, Script] = {}
         self._next: dict[str, deque[Outcome]] = defaultdict(deque)
@@ -85,6 +87,12 @@ class FakeScheduler:
 
     def limit(self, name: FunctionName, reserved: int | None) -> None:
         self.limits[name] = reserved
+
+    def provision(self, name: FunctionName, version: str, count: int) -> None:
+        self.states[name, version] = ProvisionedState(count, count, count)
+
+    def provisioned(self, name: FunctionName, version: str) -> ProvisionedState:
+        return self.states.get((name, version), ProvisionedState())
 
 
 class FakeSlot:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from hearth.core.function import FunctionName, FunctionVersion
 from hearth.core.invocation import Invocation, Outcome
+from hearth.core.provisioning import ProvisionedState
 from hearth.core.records import ContainerImage, Reason
 
 
@@ -52,6 +53,15 @@ class Scheduler(Protocol):
 
     def limit(self, name: FunctionName, reserved: int | None) -> None:
         """Set the function's reserved concurrency: a guarantee and an exact cap; None means unreserved."""
+        ...
+
+    def provision(self, name: FunctionName, version: str, count: int) -> None:
+        """Keep that many environments of the version initialised, before anybody asks, and guarantee it as many places.
+        0 ends it. It is remembered for a version that is not known yet."""
+        ...
+
+    def provisioned(self, name: FunctionName, version: str) -> ProvisionedState:
+        """How far that has come."""
         ...
 
 

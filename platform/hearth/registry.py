@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import structlog
 
 from hearth.core.function import FunctionName, FunctionVersion
+from hearth.core.provisioning import targets
 from hearth.core.records import FunctionRecord
 from hearth.ports import FunctionStore
 from hearth.wire import StoredRecordError, decode_record, encode_record
@@ -48,13 +49,22 @@ class Limited:
 
 
 @dataclass(frozen=True, slots=True)
+class Provisioned:
+    """How many environments of a version are to be kept ready, by all configurations that lead to it together."""
+
+    name: FunctionName
+    version: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """The function is gone."""
 
     name: FunctionName
 
 
-Change = Configured | Withdrawn | Limited | Forgotten
+Change = Configured | Withdrawn | Limited | Provisioned | Forgotten
 
 
 class Registry:
@@ -69,6 +79,9 @@ class Registry:
         self._needed: Counter[str] = Counter()
         self._released: set[str] = set()
         self._reserved = 0
+        self._provisioned = 0
+        # Two reservations at once, each small enough, could be too much together: to be held while one is checked.
+        self.reserving = asyncio.Lock()
         self._listeners: list[Callable[[Change], None]] = []
         self._locks: dict[str, _Turn] = {}
 
@@ -114,6 +127,11 @@ class Registry:
     def reserved(self) -> int:
         """The reserved concurrency of all functions together."""
         return self._reserved
+
+    @property
+    def provisioned(self) -> int:
+        """The provisioned concurrency of all functions that have nothing reserved to take it from."""
+        return self._provisioned
 
     def packages(self) -> set[str]:
         """The SHA-256 of every package that any function needs, or may need."""
@@ -184,6 +202,7 @@ class Registry:
         lost = frozenset() if before is None else before.packages
         gained = frozenset() if after is None else after.packages
         self._reserved += (after.reserved or 0 if after else 0) - (before.reserved or 0 if before else 0)
+        self._provisioned += _from_unreserved(after) - _from_unreserved(before)
         self._needed.update(gained - lost)
         for sha256 in lost - gained:
             self._needed[sha256] -= 1
@@ -204,12 +223,22 @@ class Registry:
         for number, running in record.running.items():
             if running != known.get(number):
                 self._tell(Configured(running))
+        wanted, before_it = targets(record), {} if before is None else targets(before)
+        for number in {**before_it, **wanted}:
+            if wanted.get(number, 0) != before_it.get(number, 0):
+                self._tell(Provisioned(record.name, number, wanted.get(number, 0)))
         for number in known.keys() - record.running.keys():
             self._tell(Withdrawn(record.name, number))
 
     def _tell(self, change: Change) -> None:
         for listener in self._listeners:
             listener(change)
+
+
+def _from_unreserved(record: FunctionRecord | None) -> int:
+    if record is None or record.reserved is not None:
+        return 0
+    return sum(each.requested for each in record.provisioned.values())
 
 
 class _Turn:

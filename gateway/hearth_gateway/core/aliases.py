@@ -12,6 +12,7 @@ from hearth.core.attachments import Alias
 from hearth.core.errors import InvalidParameterValue, ResourceNotFound
 from hearth.core.function import LATEST
 from hearth.core.records import FunctionRecord
+from hearth_gateway.core.provisioned import check_provisionable
 from hearth_gateway.core.versions import without_attachments
 
 
@@ -33,6 +34,8 @@ def changed_alias(record: FunctionRecord, alias: Alias, parameters: Mapping[str,
         revision_id=revision_id,
     )
     _check(record, changed)
+    if alias.name in record.provisioned:
+        check_provisionable(record, changed)
     return changed
 
 

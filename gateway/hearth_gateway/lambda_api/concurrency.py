@@ -4,11 +4,11 @@ Source: PutFunctionConcurrency, GetFunctionConcurrency, DeleteFunctionConcurrenc
 Lambda API reference.
 """
 
-import asyncio
 from dataclasses import replace
 
 from hearth.core.errors import InvalidParameterValue
 from hearth.core.package_rules import MAX_UNZIPPED_BYTES, MAX_ZIPPED_BYTES
+from hearth.core.records import FunctionRecord
 from hearth.packages import CodePackages
 from hearth.registry import Registry
 from hearth_gateway.core.endpoint import Endpoint
@@ -24,8 +24,6 @@ class ConcurrencyOperations:
         self._registry = registry
         self._packages = packages
         self._addressing = Addressing(registry, endpoint)
-        # Two reservations at once, each small enough, could be too much together.
-        self._reserving = asyncio.Lock()
 
     def register(self, api: LambdaApi) -> None:
         api.register("PutFunctionConcurrency", self.put)
@@ -59,13 +57,22 @@ class ConcurrencyOperations:
         return 200, {"AccountLimit": limit, "AccountUsage": usage}
 
     async def _reserve(self, parameters: Parameters, reserved: int | None) -> None:
-        async with self._reserving, self._addressing.writing(parameters) as record:
+        async with self._registry.reserving, self._addressing.writing(parameters) as record:
             if reserved is not None:
-                self._check_unreserved(reserved - (record.reserved or 0))
+                self._check_unreserved(record, reserved)
             await self._registry.put(replace(record, reserved=reserved))
 
-    def _check_unreserved(self, added: int) -> None:
-        left = self._endpoint.account_concurrency - self._registry.reserved - added
+    def _check_unreserved(self, record: FunctionRecord, reserved: int) -> None:
+        """What is provisioned without a reservation is set aside as well; this function's is part of its own now."""
+        provisioned = sum(each.requested for each in record.provisioned.values())
+        if reserved < provisioned:
+            raise InvalidParameterValue(
+                f"ReservedConcurrentExecutions {reserved} should not be lower than function's total provisioned "
+                f"concurrency [{provisioned}]."
+            )
+        freed = provisioned if record.reserved is None else record.reserved
+        taken = self._registry.reserved + self._registry.provisioned - freed + reserved
+        left = self._endpoint.account_concurrency - taken
         if left < self._endpoint.unreserved_minimum:
             raise InvalidParameterValue(
                 "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "

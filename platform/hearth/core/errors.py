@@ -105,6 +105,10 @@ class CodeSigningConfigNotFound(HearthError):
     code, status, fault, upper_message = "CodeSigningConfigNotFoundException", 404, Fault.CALLER, True
 
 
+class ProvisionedConcurrencyConfigNotFound(HearthError):
+    code, status, fault = "ProvisionedConcurrencyConfigNotFoundException", 404, Fault.CALLER
+
+
 class CodeStorageExceeded(HearthError):
     code, status, fault = "CodeStorageExceededException", 400, Fault.CALLER
 
