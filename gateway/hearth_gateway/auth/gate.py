@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from hearth.core.arns import log_stream_arn
-from hearth.core.policy import PolicyDocument
+from hearth.core.policy import Conditions, PolicyDocument
 from hearth.core.records import FunctionRecord
 from hearth.registry import Registry
 from hearth_gateway.auth.authentication import Caller
 from hearth_gateway.core import authorization
-from hearth_gateway.core.authorization import Conditions, Permission, Place
+from hearth_gateway.core.authorization import Permission, Place
 from hearth_gateway.core.operations import Route
 
 Permit = Callable[[Mapping[str, Any]], None]
@@ -75,7 +75,10 @@ class Gate:
         """Refuse any action on any resource that the caller may not do. Raises NotAuthorized."""
         if caller.principal.is_admin:
             return
-        given = {**self._surroundings(caller), **conditions}
+
+        def given() -> Conditions:
+            return {**self._surroundings(caller), **conditions}
+
         authorization.authorize(caller.principal, action, resource, given, policy=policy)
 
     def log_group_arn(self, group: str) -> str:

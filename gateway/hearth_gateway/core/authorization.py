@@ -7,7 +7,7 @@ Rule 3: whoever gives a function a role, or a layer, needs the right to that as 
 Source: "Actions, resources, and condition keys for AWS Lambda", AWS service authorization reference.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -15,7 +15,15 @@ from hearth.core.arns import event_source_mapping_arn
 from hearth.core.auth_errors import NotAuthorized
 from hearth.core.function import LATEST
 from hearth.core.identity import ANONYMOUS, Principal, service
-from hearth.core.policy import Decision, MalformedPolicy, PolicyDocument, RequestContext, decide, parse_policy
+from hearth.core.policy import (
+    Conditions,
+    Decision,
+    MalformedPolicy,
+    PolicyDocument,
+    RequestContext,
+    decide,
+    parse_policy,
+)
 from hearth.core.records import FunctionRecord
 from hearth_gateway.core import names
 from hearth_gateway.core.names import FunctionReference
@@ -23,8 +31,6 @@ from hearth_gateway.core.names import FunctionReference
 INVOKE = "lambda:InvokeFunction"
 INVOKE_URL = "lambda:InvokeFunctionUrl"
 PASS_ROLE = "iam:PassRole"
-
-Conditions = Mapping[str, str | tuple[str, ...]]
 
 ACTIONS: Mapping[str, str] = {
     "Invoke": INVOKE,
@@ -90,6 +96,8 @@ def invocation(label: str, qualifier: str | None, place: Place) -> Permission:
 def _function(
     operation: str, labels: Mapping[str, str], members: Mapping[str, Any], place: Place
 ) -> FunctionReference | None:
+    if ":function:" in labels.get("Resource", ""):  # tags, and whole policies
+        return names.parse_function_name(labels["Resource"], *place)
     if operation in _OF_ACCOUNT or ("FunctionName" not in labels and operation != "CreateFunction"):
         return None
     reference = names.parse_function_name(members["FunctionName"], place.account)
@@ -172,7 +180,12 @@ def resource_tags(tags: Mapping[str, str]) -> Conditions:
 
 
 def authorize(
-    principal: Principal, action: str, resource: str, conditions: Conditions, *, policy: PolicyDocument | None = None
+    principal: Principal,
+    action: str,
+    resource: str,
+    conditions: Conditions | Callable[[], Conditions],
+    *,
+    policy: PolicyDocument | None = None,
 ) -> None:
     """Refuse what the caller may not do. `policy` is the resource's own. Raises NotAuthorized."""
     if principal.is_admin:

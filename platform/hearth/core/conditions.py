@@ -12,17 +12,17 @@ from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address, ip_network
 
 from hearth.core.policy_document import Condition
-from hearth.core.policy_variables import Values, arn_fits, resolve, text_fits
+from hearth.core.policy_variables import Values, Variables, arn_fits, resolve, text_fits
 
 __all__ = ["Values", "holds"]
 
-Test = Callable[[str, str, Values | None], bool]
+Test = Callable[[str, str, Variables], bool]
 """Whether a policy's value accepts a request's value. Raises ValueError for a policy's value that makes no sense."""
 
 _NEGATED = "Not"
 
 
-def holds(condition: Condition, values: Values, variables: Values | None, *, if_unknown: bool) -> bool:
+def holds(condition: Condition, values: Values, variables: Variables, *, if_unknown: bool) -> bool:
     """Whether the condition is met by a request with these values."""
     quantifier, _, operator = condition.operator.rpartition(":")
     given = values.get(condition.key.lower(), ())
@@ -55,7 +55,7 @@ def _null(wanted: tuple[str, ...], *, is_absent: bool, if_unknown: bool) -> bool
     return ("true" if is_absent else "false") in texts
 
 
-def _literal(wanted: str, variables: Values | None) -> str | None:
+def _literal(wanted: str, variables: Variables) -> str | None:
     """A policy's value without wildcards: there they are characters like any other."""
     if variables is None or "${" not in wanted:
         return wanted
@@ -63,28 +63,28 @@ def _literal(wanted: str, variables: Values | None) -> str | None:
     return None if parts is None else "".join(part if isinstance(part, str) else part.value for part in parts)
 
 
-def _equals(wanted: str, value: str, variables: Values | None) -> bool:
+def _equals(wanted: str, value: str, variables: Variables) -> bool:
     return _literal(wanted, variables) == value
 
 
-def _equals_ignoring_case(wanted: str, value: str, variables: Values | None) -> bool:
+def _equals_ignoring_case(wanted: str, value: str, variables: Variables) -> bool:
     literal = _literal(wanted, variables)
     return literal is not None and literal.casefold() == value.casefold()
 
 
-def _like(wanted: str, value: str, variables: Values | None) -> bool:
+def _like(wanted: str, value: str, variables: Variables) -> bool:
     return text_fits(wanted, value, variables) is True
 
 
-def _arn_like(wanted: str, value: str, variables: Values | None) -> bool:
+def _arn_like(wanted: str, value: str, variables: Variables) -> bool:
     return arn_fits(wanted, value, variables) is True
 
 
-def _bool(wanted: str, value: str, variables: Values | None) -> bool:
+def _bool(wanted: str, value: str, variables: Variables) -> bool:
     return wanted.lower() == value.lower()
 
 
-def _ip(wanted: str, value: str, variables: Values | None) -> bool:
+def _ip(wanted: str, value: str, variables: Variables) -> bool:
     network = ip_network(wanted, strict=False)
     try:
         address = ip_address(value)
@@ -95,7 +95,7 @@ def _ip(wanted: str, value: str, variables: Values | None) -> bool:
 
 
 def _numeric(compare: Callable[[Decimal, Decimal], bool]) -> Test:
-    def test(wanted: str, value: str, variables: Values | None) -> bool:
+    def test(wanted: str, value: str, variables: Variables) -> bool:
         limit = _number(wanted)
         try:
             return compare(_number(value), limit)
@@ -116,7 +116,7 @@ def _number(text: str) -> Decimal:
 
 
 def _date(compare: Callable[[Decimal, Decimal], bool]) -> Test:
-    def test(wanted: str, value: str, variables: Values | None) -> bool:
+    def test(wanted: str, value: str, variables: Variables) -> bool:
         limit = _seconds(wanted)
         try:
             return compare(_seconds(value), limit)

@@ -15,6 +15,7 @@ from binascii import Error as BinasciiError
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import lru_cache
 from hashlib import sha256
 from typing import Protocol
 
@@ -178,6 +179,7 @@ def in_session(principal: Principal, session: Session) -> Principal:
     return replace(principal, access_key_id=session.access_key_id, boundary=boundary)
 
 
+@lru_cache(maxsize=4096)
 def stable_id(prefix: str, arn: str) -> str:
     """The unique id of a user (`AIDA`) or role (`AROA`): made from the ARN, hence the same after every restart."""
     return prefix + b32encode(sha256(arn.encode()).digest()).decode()[:_ID_LENGTH]

@@ -8,7 +8,7 @@ Source: "Policy evaluation logic", "Cross-account resource access" and "AWS JSON
 AWS IAM user guide.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -23,9 +23,10 @@ from hearth.core.policy_document import (
     parse_policy,
     policy_of,
 )
-from hearth.core.policy_variables import matches_action, matches_resource
+from hearth.core.policy_variables import Variables, matches_action, matches_resource
 
 __all__ = [
+    "Conditions",
     "Decision",
     "MalformedPolicy",
     "PolicyDocument",
@@ -34,6 +35,10 @@ __all__ = [
     "parse_policy",
     "policy_of",
 ]
+
+
+Conditions = Mapping[str, str | tuple[str, ...]]
+"""Values of condition keys."""
 
 
 class Decision(Enum):
@@ -46,13 +51,13 @@ class Decision(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """A request, as policies see it. `conditions` are values of condition keys; those that follow from the principal
-    are there without being named."""
+    """A request, as policies see it. `conditions` are values of condition keys, or what gives them if a policy asks;
+    those that follow from the principal are there without being named."""
 
     action: str
     resource: str
     principal: Principal
-    conditions: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    conditions: Conditions | Callable[[], Conditions] = field(default_factory=dict)
 
     @property
     def account(self) -> str:
@@ -64,20 +69,36 @@ class RequestContext:
     def values(self) -> Values:
         """Every condition key's values, by lower-case name."""
         known = _of_principal(self.principal)
-        known.update({key.lower(): (v,) if isinstance(v, str) else tuple(v) for key, v in self.conditions.items()})
+        given = self.conditions() if callable(self.conditions) else self.conditions
+        known.update({key.lower(): (v,) if isinstance(v, str) else tuple(v) for key, v in given.items()})
         return known
+
+
+class _Facts:
+    """The values of a request's condition keys, gathered when the first policy asks for one: most never do."""
+
+    __slots__ = ("_context", "_values")
+
+    def __init__(self, context: RequestContext) -> None:
+        self._context = context
+        self._values: Values | None = None
+
+    def values(self) -> Values:
+        if self._values is None:
+            self._values = self._context.values()
+        return self._values
 
 
 def decide(
     identity_policies: Iterable[PolicyDocument], resource_policy: PolicyDocument | None, context: RequestContext
 ) -> Decision:
     """Whether these policies allow the request."""
-    values = context.values()
+    facts = _Facts(context)
     resource_policies = () if resource_policy is None else (resource_policy,)
     boundary = context.principal.boundary
-    of_identity = _verdict(identity_policies, context, values)
-    of_resource = _verdict(resource_policies, context, values)
-    of_boundary = Decision.ALLOW if boundary is None else _verdict((boundary,), context, values)
+    of_identity = _verdict(identity_policies, context, facts)
+    of_resource = _verdict(resource_policies, context, facts)
+    of_boundary = Decision.ALLOW if boundary is None else _verdict((boundary,), context, facts)
     if Decision.DENY_EXPLICIT in (of_identity, of_resource, of_boundary):
         return Decision.DENY_EXPLICIT
     is_allowed = of_boundary is Decision.ALLOW and _suffices(
@@ -96,12 +117,12 @@ def _suffices(context: RequestContext, *, by_identity: bool, by_resource: bool) 
     return by_identity and by_resource
 
 
-def _verdict(policies: Iterable[PolicyDocument], context: RequestContext, values: Values) -> Decision:
+def _verdict(policies: Iterable[PolicyDocument], context: RequestContext, facts: _Facts) -> Decision:
     verdict = Decision.DENY_IMPLICIT
     for policy in policies:
-        variables = values if policy.has_variables else None
+        variables = facts.values if policy.has_variables else None
         for statement in policy.statements:
-            if not _applies(statement, context, values, variables):
+            if not _applies(statement, context, facts, variables):
                 continue
             if statement.effect is Effect.DENY:
                 return Decision.DENY_EXPLICIT
@@ -109,13 +130,13 @@ def _verdict(policies: Iterable[PolicyDocument], context: RequestContext, values
     return verdict
 
 
-def _applies(statement: Statement, context: RequestContext, values: Values, variables: Values | None) -> bool:
+def _applies(statement: Statement, context: RequestContext, facts: _Facts, variables: Variables) -> bool:
     is_denial = statement.effect is Effect.DENY
     return (
         matches_action(statement.actions, context.action)
         and (statement.resources is None or matches_resource(statement.resources, context.resource, variables))
         and (statement.parties is None or _concerns(statement.parties, context, is_denial=is_denial))
-        and all(holds(condition, values, variables, if_unknown=is_denial) for condition in statement.conditions)
+        and all(holds(each, facts.values(), variables, if_unknown=is_denial) for each in statement.conditions)
     )
 
 

@@ -6,16 +6,19 @@ Source: "IAM policy elements: Variables and tags" and "Resource" in the AWS IAM 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 from hearth.core import wildcards
 from hearth.core.policy_document import Patterns
-from hearth.core.wildcards import Glob, Token
+from hearth.core.wildcards import Glob, Token, Wildcard
 
 Values = Mapping[str, tuple[str, ...]]
 """The values of condition keys, by lower-case name."""
+
+Variables = Callable[[], Values] | None
+"""Gives the values of variables; None: there are none."""
 
 _ARN_FIELDS = 6
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -28,7 +31,7 @@ def matches_action(patterns: Patterns, action: str) -> bool:
     return any(wildcards.matches(p.lower(), lower) for p in patterns.patterns) is not patterns.is_negated
 
 
-def matches_resource(patterns: Patterns, resource: str, variables: Values | None) -> bool:
+def matches_resource(patterns: Patterns, resource: str, variables: Variables) -> bool:
     """Whether the resource is meant. A variable without a value means nothing, negated or not."""
     fits = [arn_fits(pattern, resource, variables) for pattern in patterns.patterns]
     if patterns.is_negated:
@@ -36,7 +39,7 @@ def matches_resource(patterns: Patterns, resource: str, variables: Values | None
     return any(fits)
 
 
-def text_fits(pattern: str, text: str, variables: Values | None) -> bool | None:
+def text_fits(pattern: str, text: str, variables: Variables) -> bool | None:
     """Whether the whole text fits the pattern; None if a variable in it has no value."""
     if not _has_variable(pattern, variables):
         return wildcards.matches(pattern, text)
@@ -44,7 +47,7 @@ def text_fits(pattern: str, text: str, variables: Values | None) -> bool | None:
     return None if parts is None else wildcards.glob(parts).matches(text)
 
 
-def arn_fits(pattern: str, arn: str, variables: Values | None) -> bool | None:
+def arn_fits(pattern: str, arn: str, variables: Variables) -> bool | None:
     """Whether the ARN fits, field by field; None if a variable has no value. Fields that the pattern does not have
     may be anything."""
     if pattern == "*":
@@ -56,16 +59,22 @@ def arn_fits(pattern: str, arn: str, variables: Values | None) -> bool | None:
 
 
 class _ArnPattern(NamedTuple):
-    """A pattern as a whole and by fields."""
+    """A pattern as a whole and by fields; a field without wildcards is its text, None is anything."""
 
     whole: Glob
-    fields: tuple[Glob, ...]
+    fields: tuple[Glob | str | None, ...]
 
     def matches(self, arn: str) -> bool:
         given = arn.split(":", _ARN_FIELDS - 1)
         if len(given) < _ARN_FIELDS:
             return self.whole.matches(arn)
-        return all(field.matches(text) for field, text in zip(self.fields, given, strict=False))
+        for field, text in zip(self.fields, given, strict=False):
+            if isinstance(field, str):
+                if field != text:
+                    return False
+            elif field is not None and not field.matches(text):
+                return False
+        return True
 
 
 @lru_cache(maxsize=4096)
@@ -74,7 +83,14 @@ def _constant(pattern: str) -> _ArnPattern:
 
 
 def _arn_pattern(parts: list[Token]) -> _ArnPattern:
-    return _ArnPattern(wildcards.glob(parts), tuple(wildcards.glob(field) for field in _fields(parts)))
+    return _ArnPattern(wildcards.glob(parts), tuple(_field(field) for field in _fields(parts)))
+
+
+def _field(parts: list[Token]) -> Glob | str | None:
+    if parts == [Wildcard.ANY]:
+        return None
+    texts = [part for part in parts if isinstance(part, str)]
+    return "".join(texts) if len(texts) == len(parts) else wildcards.glob(parts)
 
 
 def _fields(pattern: list[Token]) -> list[list[Token]]:
@@ -90,18 +106,18 @@ def _fields(pattern: list[Token]) -> list[list[Token]]:
     return fields
 
 
-def _has_variable(pattern: str, variables: Values | None) -> bool:
+def _has_variable(pattern: str, variables: Variables) -> bool:
     return variables is not None and "${" in pattern
 
 
-def resolve(pattern: str, variables: Values | None) -> list[Token] | None:
+def resolve(pattern: str, variables: Variables) -> list[Token] | None:
     """The pattern with the values of its variables; None if one has no value. No `variables`: there are none."""
     if variables is None or not _has_variable(pattern, variables):
         return wildcards.tokens(pattern)
     parts: list[Token] = []
     end = 0
     for found in _VARIABLE.finditer(pattern):
-        value = _value(found[1], variables)
+        value = _value(found[1], variables())
         if value is None:
             return None
         parts += [*wildcards.tokens(pattern[end : found.start()]), value]
