@@ -182,6 +182,12 @@ async def test_an_init_may_report_an_exit_that_nobody_heard_of(house: House) -> 
     await house.events.until_seen(("listening",), ("exited", 3, 0, "", 0))
 
 
+async def test_an_init_says_why_a_runtime_never_began(house: House) -> None:
+    await house.init(greeting=encode(b"i", b"1\0exited\x00127\x000\0exec\x002"))
+
+    await house.events.until_seen(("listening",), ("exited", 127, 0, "exec", 2))
+
+
 @pytest.mark.parametrize("greeting", [b"\0", b"x", b"GET / HTTP/1.1\r\n\r\n", encode(b"N"), encode(b"R", b"id")])
 async def test_who_does_not_greet_is_dropped(house: House, greeting: bytes) -> None:
     sock = house.connect()

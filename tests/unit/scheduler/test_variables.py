@@ -113,3 +113,13 @@ def test_the_json_format_is_told_to_the_runtime_and_the_text_format_is_not() -> 
 def test_the_kind_of_initialisation_is_told() -> None:
     assert _set(function())["AWS_LAMBDA_INITIALIZATION_TYPE"] == "on-demand"
     assert _set(function(), is_provisioned=True)["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
+
+
+def test_an_image_keeps_its_own_paths_language_and_handler() -> None:
+    of_image = replace(function(image="an-image"), runtime="", handler="", environment={"PATH": "/mine"})
+    variables = compose(of_image, Setting("", region="r", log_stream="s"))
+
+    assert {"LANG", "TZ", "LD_LIBRARY_PATH", "_HANDLER"}.isdisjoint(variables)
+    assert variables["PATH"] == "/mine"
+    assert variables["AWS_EXECUTION_ENV"] == "AWS_Lambda_Image"
+    assert variables["LAMBDA_TASK_ROOT"] == "/var/task"

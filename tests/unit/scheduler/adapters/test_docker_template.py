@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hearth_scheduler.adapters.docker_template import BindMode, Template
+from hearth_scheduler.adapters.docker_template import BindMode, Template, completed
 from hearth_scheduler.adapters.environment_places import lay_out
-from hearth_scheduler.ports import ContainerRequest
+from hearth_scheduler.ports import ContainerRequest, Launch
 
 _REQUEST = ContainerRequest(
     environment_id="one",
@@ -75,3 +75,54 @@ def test_nothing_privileged_is_ever_asked_for() -> None:
     assert host["CapDrop"] == ["ALL"]
     assert host["ReadonlyRootfs"] is True
     assert {"Privileged", "CapAdd", "Devices", "PidMode", "IpcMode", "UsernsMode"}.isdisjoint(host)
+
+
+OF_IMAGE = Launch(None, None, None, has_code=False)
+IMAGE = {"Entrypoint": ["python3", "-m"], "Cmd": ["app.handler"], "WorkingDir": "/srv"}
+
+
+def launched(launch: Launch, volumes: tuple[str, ...] = ()) -> dict[str, Any]:
+    request = replace(_REQUEST, command=("/hearth/init",), launch=launch)
+    return Template("main", Path("/data/init"), BindMode.MOUNT).config(request, "none", volumes)
+
+
+def test_the_init_is_told_where_and_what_the_image_wants_to_run() -> None:
+    made = launched(completed(OF_IMAGE, IMAGE))
+
+    assert made["Entrypoint"] == ["/hearth/init"]
+    assert made["Cmd"] == ["-C", "/srv", "python3", "-m", "app.handler"]
+
+
+def test_each_setting_of_a_function_replaces_the_images_own_and_no_other() -> None:
+    assert completed(replace(OF_IMAGE, entry_point=("/run",)), IMAGE).command == ("app.handler",)
+    assert completed(replace(OF_IMAGE, command=("b",)), IMAGE).entry_point == ("python3", "-m")
+    assert completed(replace(OF_IMAGE, directory="/here"), IMAGE).directory == "/here"
+
+
+def test_an_image_that_says_nothing_runs_nothing_in_the_root_directory() -> None:
+    silent = {"Entrypoint": None, "Cmd": None, "WorkingDir": ""}
+
+    assert launched(completed(OF_IMAGE, silent))["Cmd"] == ["-C", "/", ""]
+
+
+def test_a_directory_that_an_image_names_and_lacks_is_not_made() -> None:
+    assert launched(completed(OF_IMAGE, IMAGE))["WorkingDir"] == "/"
+
+
+def test_an_image_keeps_its_own_code_and_layers() -> None:
+    targets = {mount["Target"] for mount in launched(OF_IMAGE)["HostConfig"]["Mounts"]}
+
+    assert targets == {"/hearth/init", "/run/hearth", "/tmp"}
+
+
+def test_a_package_on_an_image_that_starts_directly_is_seen_in_it() -> None:
+    targets = {mount["Target"] for mount in launched(replace(OF_IMAGE, has_code=True))["HostConfig"]["Mounts"]}
+
+    assert {"/var/task", "/opt"} < targets
+
+
+def test_what_an_image_declares_a_volume_is_read_only_and_takes_no_place_of_ours() -> None:
+    found = launched(OF_IMAGE, ("/data/", "/tmp", "/cache"))["HostConfig"]["Mounts"]
+
+    volumes = [mount for mount in found if mount["Type"] == "volume"]
+    assert volumes == [{"Type": "volume", "Target": path, "ReadOnly": True} for path in ("/cache", "/data")]
