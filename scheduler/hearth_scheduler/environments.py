@@ -341,8 +341,8 @@ class Environments:
         self._conversation.catch_up(member)
 
     def _remembered(self, member: Member) -> FunctionVersion | None:
-        """The function this container was specialised for, if its revision is still the current one, and AWS still
-        where it was told."""
+        """The function this container was specialised for, if its revision is still the current one, its interpreter
+        still what runs it (a nearer one may have been installed), and AWS still where it was told."""
         try:
             said = orjson.loads((member.places.root / FUNCTION_FILE).read_bytes())
             member.stream = str(said["stream"])
@@ -352,7 +352,8 @@ class Environments:
             if said["endpoints"] != self._around.endpoints:
                 return None
             pool = self._engine.fleet.pools[said["name"], said["version"]]
-            return pool.current if pool.current.revision == said["revision"] else None
+            is_same = pool.current.revision == said["revision"]
+            return pool.current if is_same and member.runtime == self._around.interpreter(pool.current) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

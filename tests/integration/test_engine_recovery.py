@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,20 @@ async def test_a_warm_environment_outlives_its_scheduler_and_is_used_again(house
         assert len(house.containers.started) == 1
     assert house.containers.running == []
     assert await house.slots.leftovers() == []
+
+
+async def test_an_environment_of_an_interpreter_that_no_longer_runs_the_function_is_not_adopted(house: House) -> None:
+    await house.build().__aenter__()
+    function = house.function()
+    await house.invoke(function)
+    await house.crash()
+
+    engine = house.build(epoch="2")
+    house.environments._around = replace(house.environments._around, interpreters={RUNTIME: "python3.14"})
+    engine.configure(function)
+    async with engine:
+        await house.until(lambda: not house.containers.running)
+        assert engine.counters["warm"] == 0
 
 
 async def test_limits_known_before_the_start_start_nothing_and_hold_after_it(house: House) -> None:
