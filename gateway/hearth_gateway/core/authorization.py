@@ -97,7 +97,7 @@ def _function(
     operation: str, labels: Mapping[str, str], members: Mapping[str, Any], place: Place
 ) -> FunctionReference | None:
     if ":function:" in labels.get("Resource", ""):  # tags, and whole policies
-        return names.parse_function_name(labels["Resource"], *place)
+        return names.parse_function_name(labels["Resource"], place.account)
     if operation in _OF_ACCOUNT or ("FunctionName" not in labels and operation != "CreateFunction"):
         return None
     reference = names.parse_function_name(members["FunctionName"], place.account)
