@@ -221,7 +221,7 @@ class Registry:
             self._tell(Limited(record.name, record.reserved))
         known = {} if before is None else before.running
         for number, running in record.running.items():
-            if running != known.get(number):
+            if running is not known.get(number) and running != known.get(number):
                 self._tell(Configured(running))
         wanted, before_it = targets(record), {} if before is None else targets(before)
         for number in {**before_it, **wanted}:

@@ -207,7 +207,8 @@ class Deployment:
         return self.packages if merged is None else self.packages | {merged}
 
 
-@dataclass(frozen=True, slots=True)
+# Not slotted: what is made of a version is made once and kept with it, however often its function changes.
+@dataclass(frozen=True)
 class VersionRecord:
     """One version: `$LATEST`, or a published one, which is the same, frozen.
 
@@ -230,10 +231,15 @@ class VersionRecord:
         """What invocations run now; None before the first deployment is ready."""
         return self.deployment if self.phase is Phase.ACTIVE else self.previous
 
-    @property
+    @cached_property
     def packages(self) -> frozenset[str]:
         """The SHA-256 of every package this version still needs, and the names of its merged trees."""
         return self.deployment.needed | (frozenset() if self.previous is None else self.previous.needed)
+
+    @cached_property
+    def runs(self) -> dict[tuple[str, str, str], FunctionVersion]:
+        """What invocations run now, by the region, account and name of the function: filled by `running_versions`."""
+        return {}
 
     def changed(self, deployment: Deployment, revision_id: str, now_ms: int) -> "VersionRecord":
         """A caller gave the version new code or configuration."""
@@ -294,7 +300,7 @@ class FunctionRecord:
         """The unqualified ARN."""
         return function_arn(self.region, self.account, self.name)
 
-    @property
+    @cached_property
     def packages(self) -> frozenset[str]:
         """The SHA-256 of every package this function still needs, those of layers included, and merged trees."""
         return self.latest.packages.union(*(version.packages for version in self.versions.values()))

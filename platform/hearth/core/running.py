@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 def running_versions(record: "FunctionRecord") -> Mapping[str, FunctionVersion]:
     """What invocations of each version run now; versions with nothing to run yet are left out."""
     found = {}
+    place = (record.region, record.account, record.name)
     for version in (record.latest, *record.versions.values()):
-        if version.serving is not None:
-            found[version.version] = _function_version(record, version.version, version.serving)
+        if version.serving is None:
+            continue
+        if place not in version.runs:
+            version.runs[place] = _function_version(record, version.version, version.serving)
+        found[version.version] = version.runs[place]
     return found
 
 

@@ -181,3 +181,12 @@ def test_bytes_that_are_no_record_are_refused(stored: bytes) -> None:
 def test_a_record_of_a_newer_schema_is_refused() -> None:
     with pytest.raises(StoredRecordError, match="newer"):
         decode_record(encode_record(active()).replace(b'"schema_version":1', b'"schema_version":99'))
+
+
+def test_what_a_version_runs_is_made_once_however_often_its_function_changes() -> None:
+    record = active()
+    record = replace(record, versions={"1": replace(record.latest, version="1")})
+    changed = replace(record, tags={"a": "b"})
+    assert changed.version("1") is record.version("1")
+    moved = replace(record, region="eu-west-1")
+    assert moved.version("1").arn == "arn:aws:lambda:eu-west-1:000000000000:function:hello:1"
