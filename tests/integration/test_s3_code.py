@@ -125,11 +125,10 @@ async def test_without_credentials_the_caller_is_told_so(endpoint: str, target: 
     objects.close()
 
 
-async def test_an_endpoint_that_points_tools_at_hearth_is_not_asked_for_code(
+async def test_the_keys_of_the_environment_serve_where_none_are_configured(
     endpoint: str, bucket: Any, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.put_object(Bucket=BUCKET, Key="app.zip", Body=b"code")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     objects = S3Objects(place(endpoint, has_keys=False))
@@ -137,6 +136,18 @@ async def test_an_endpoint_that_points_tools_at_hearth_is_not_asked_for_code(
     await objects.fetch(ObjectName(BUCKET, "app.zip"), target, max_bytes=LIMIT)
 
     assert written(target) == b"code"
+    objects.close()
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_a_variable_that_points_tools_elsewhere_is_not_asked_for_code(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:9400")
+    objects = S3Objects(S3Place("eu-west-1"))
+
+    assert objects._made().meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
+
     objects.close()
 
 
