@@ -29,6 +29,7 @@ from hearth.adapters.redis_store import (
 from hearth.config import Settings
 from hearth.core.runtimes import Catalogue, Choice
 from hearth.layers import LayerBook
+from hearth.log_archive import LogArchive
 from hearth.logs import FunctionLogs
 from hearth.packages import CodePackages
 from hearth.registry import Change, Configured, Forgotten, Limited, Provisioned, Registry, Withdrawn
@@ -39,12 +40,15 @@ from hearth_gateway.adapters.redis_events import RedisEvents
 from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.adapters.s3_code import S3Objects, S3Place
 from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
+from hearth_gateway.core.authorization import Place as ResourcePlace
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.capacity_providers import CapacityProviders
 from hearth_gateway.lambda_api.control_plane import ControlPlane, control_plane
 from hearth_gateway.lambda_api.event_source_mappings import EventSourceMappings, Place
 from hearth_gateway.lambda_api.layers import policy_of_version
 from hearth_gateway.lambda_api.provisioned import ProvisionedConcurrencyOperations
+from hearth_gateway.neighbours.composition import neighbours
+from hearth_gateway.neighbours.neighbours import Neighbours
 from hearth_gateway.server import GatewayServer, Services
 from hearth_gateway.sources.functions import RegistryFunctions
 from hearth_gateway.sources.ports import Surroundings as SourceSurroundings
@@ -147,10 +151,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             gate=doors.gate,
             keys=doors.keys,
             url_guard=doors.url_guard,
+            neighbours=_neighbours(settings, doors, logs),
         )
         await stack.enter_async_context(_server(settings, services, endpoint))
         log.info("serving", host=settings.host, port=settings.port)
         await stop.wait()
+
+
+def _neighbours(settings: Settings, doors: guards.Doors, logs: FunctionLogs) -> Neighbours:
+    return neighbours(ResourcePlace(settings.region, settings.account), doors.roles, doors.keys, LogArchive(logs))
 
 
 def _inspect(settings: Settings, place: DataDir) -> Host:

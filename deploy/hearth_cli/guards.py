@@ -7,12 +7,13 @@ from ipaddress import ip_address
 import redis.asyncio
 
 from hearth.access_keys import AccessKey, AccessKeys
-from hearth.adapters.redis_store import RedisAccessKeyStore
+from hearth.adapters.redis_store import RedisAccessKeyStore, RedisRoleStore
 from hearth.config import Settings
 from hearth.core import identity
 from hearth.core.errors import ResourceNotFound
 from hearth.core.identity import SessionIssuer
 from hearth.registry import Registry
+from hearth.roles import RoleStore
 from hearth_cli.console import Failure
 from hearth_cli.locations import DataDir, key_pair, session_key
 from hearth_gateway.auth.authentication import Authenticator, SignatureAuthenticator, TrustingAuthenticator
@@ -35,6 +36,7 @@ class Doors:
     """Everything that stands between the one port and the operations."""
 
     keys: AccessKeys
+    roles: RoleStore
     authenticator: Authenticator
     gate: Gate
     url_guard: UrlGuard
@@ -48,11 +50,14 @@ async def doors(
     admin = AccessKey(pair.access_key_id, pair.secret_access_key)
     keys = AccessKeys(RedisAccessKeyStore(client), settings.account, admin, SessionIssuer(session_key(place)))
     await keys.load()
+    roles = RoleStore(RedisRoleStore(client))
+    await roles.load()
+    keys.role_policies = roles.policies_of
     authenticator = _authenticator(settings, keys)
     gate = Gate(registry, Place(settings.region, settings.account))
     gate.function_of_mapping = partial(_function_of_mapping, sources)
     guard = UrlGuard(authenticator, gate, wants_statement=settings.url_policy == "required")
-    return Doors(keys, authenticator, gate, guard)
+    return Doors(keys, roles, authenticator, gate, guard)
 
 
 def _authenticator(settings: Settings, keys: AccessKeys) -> Authenticator:

@@ -39,6 +39,8 @@ from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
 from hearth_gateway.fast_lane import Answer, Done, FastLane, Handler, NotPlain, answered, failed
 from hearth_gateway.function_url import FunctionUrls, UrlTarget
 from hearth_gateway.invoke import DRY_RUN, MAX_INVOKE_ASYNC_BYTES, Events, Invoker, answer
+from hearth_gateway.neighbours.entrance import NeighbourEntrance
+from hearth_gateway.neighbours.neighbours import Neighbours
 from hearth_gateway.own_pages import CODE_PREFIX, HEALTH, KEYS, LOGS_PREFIX, KeyPages, LogPages, is_own
 from hearth_gateway.random_bytes import RandomBytes
 from hearth_gateway.request_body import read_body
@@ -95,6 +97,7 @@ class Services:
     gate: Gate
     keys: AccessKeys
     url_guard: UrlGuard
+    neighbours: Neighbours
 
 
 class GatewayServer:
@@ -116,6 +119,7 @@ class GatewayServer:
         self._authenticator = services.authenticator
         self._gate = services.gate
         self._stopping = asyncio.Event()
+        self._entrance = NeighbourEntrance(services.neighbours, services.authenticator, services.gate)
         self._key_pages = KeyPages(services.keys)
         self._log_pages = LogPages(services.registry, services.logs, services.gate, self._stopping)
         self._runner: web.ServerRunner | None = None
@@ -278,6 +282,8 @@ class GatewayServer:
             return await self._url(request, self._urls.by_name(name), slash + rest or "/", identity=identity)
         if path == HEALTH or path.startswith(CODE_PREFIX):
             return self._open_page(request, path, parse_qs(query), identity=identity)
+        if path == "/":
+            return _answer(await self._entrance.respond(request, _signed(request), identity), identity)
         ticket = self._authenticator.examine(_signed(request), request.remote or "").of_lambda()
         return await self._for_someone(request, ticket, identity)
 

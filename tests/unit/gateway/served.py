@@ -14,8 +14,10 @@ from hearth.core.errors import AccessDenied, InvalidParameterValue
 from hearth.core.function import FunctionName
 from hearth.core.identity import SessionIssuer, root
 from hearth.core.records import Configuration, Deployment, FunctionRecord, Package, VersionRecord
+from hearth.log_archive import LogArchive
 from hearth.logs import FunctionLogs
 from hearth.registry import Registry
+from hearth.roles import RoleStore
 from hearth.testing import InMemoryStore
 from hearth_gateway.auth.authentication import Authenticator, TrustingAuthenticator
 from hearth_gateway.auth.gate import Gate, Permit
@@ -24,6 +26,7 @@ from hearth_gateway.core.async_event import AsyncEvent
 from hearth_gateway.core.authorization import Place
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.operations import ApiResponse, Route
+from hearth_gateway.neighbours.composition import neighbours
 from hearth_gateway.server import GatewayServer, Services
 from hearth_gateway.testing import FakeScheduler
 
@@ -136,6 +139,8 @@ async def serving(
     unless an authenticator is given."""
     registry, scheduler, api = Registry(InMemoryStore()), FakeScheduler(), RecordingApi()
     events = RecordingEvents()
+    keys, roles = keys or access_keys(), RoleStore(InMemoryStore())
+    keys.role_policies = roles.policies_of
     package = OnePackage(directory / "package.zip")
     health: dict[str, object] = {"status": "ok"}
     async with FunctionLogs(directory / "logs", 2**20) as logs:
@@ -153,8 +158,9 @@ async def serving(
             lambda: health,
             authenticator,
             gate,
-            keys or access_keys(),
+            keys,
             UrlGuard(authenticator, gate, wants_statement=wants_statement),
+            neighbours(Place(REGION, ACCOUNT), roles, keys, LogArchive(logs)),
         )
         async with (
             GatewayServer(services, ENDPOINT, host="127.0.0.1", port=0, grace_s=grace_s) as server,
