@@ -9,7 +9,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from hearth.adapters.redis_store import (
     connect,
 )
 from hearth.config import Settings
+from hearth.core.identity import SessionIssuer
 from hearth.core.runtimes import Catalogue, Choice
 from hearth.layers import LayerBook
 from hearth.log_archive import LogArchive
@@ -35,7 +36,8 @@ from hearth.packages import CodePackages
 from hearth.registry import Change, Configured, Forgotten, Limited, Provisioned, Registry, Withdrawn
 from hearth_cli import guards, images, own_redis, sweep
 from hearth_cli.console import Failure
-from hearth_cli.locations import DataDir, data_dir
+from hearth_cli.locations import DataDir, data_dir, session_key
+from hearth_cli.reach import Reach, reach
 from hearth_gateway.adapters.redis_events import RedisEvents
 from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.adapters.s3_code import S3Objects, S3Place
@@ -60,11 +62,13 @@ from hearth_scheduler.adapters.host_abilities import LimitsChoice, SlotsChoice, 
 from hearth_scheduler.adapters.processors import Processors
 from hearth_scheduler.core.fleet import Fleet, Policy
 from hearth_scheduler.core.stream_pace import StreamLimits
+from hearth_scheduler.core.variables import endpoint_variables
 from hearth_scheduler.engine import Engine
 from hearth_scheduler.environments import Environments
 from hearth_scheduler.launches import Surroundings
 from hearth_scheduler.ports import ContainerError
 from hearth_scheduler.reporter import Reporter
+from hearth_scheduler.role_credentials import RoleCredentials
 
 DRAIN_S = 20.0
 """How long a shutdown lets queue batches in flight finish; what still runs then is delivered again."""
@@ -103,7 +107,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         stack.callback(containers.close)
         stack.push_async_callback(_remove_network, containers)
         stack.push_async_callback(host.slots.slots.destroy)
-        engine = _engine(settings, host, containers, Reporter(logs, settings.region), codes=packages, run=run)
+        inside = reach(settings, await containers.gateway())
+        around = _surroundings(settings, host, place, inside, run=run)
+        engine = _engine(settings, host, containers, Reporter(logs, settings.region), codes=packages, around=around)
         packages.ask_in_use(engine.codes_in_use)
         registry.on_change(_follower(engine))
         await registry.load()
@@ -118,7 +124,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         plane = await stack.enter_async_context(
             control_plane(endpoint, registry, packages, layers=layers, objects=objects, images=container_images)
         )
-        around = SourceSurroundings(
+        around_sources = SourceSurroundings(
             engine,
             RegistryFunctions(registry),
             clock,
@@ -128,13 +134,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         queues = RedisQueues(url, settings.connections, run=run, previous_run=_exchange_run(place, run))
         await stack.enter_async_context(queues)
-        sources = await stack.enter_async_context(EventSources(mappings, queues, around, drain_s=DRAIN_S))
+        sources = await stack.enter_async_context(EventSources(mappings, queues, around_sources, drain_s=DRAIN_S))
         registry.on_change(lambda _: sources.functions_changed())
         _register_mappings(plane, sources, registry, settings, clock=clock)
-        ProvisionedConcurrencyOperations(endpoint, registry, engine, clock=time.time).register(plane.api)
-        providers = CapacityProviders(endpoint, RedisCapacityProviderStore(client), clock=time.time)
-        await providers.load()
-        providers.register(plane.api)
+        await _register_capacity(plane, endpoint, registry, engine, store=RedisCapacityProviderStore(client))
         doors = await guards.doors(settings, place, client, registry=registry, sources=sources)
         doors.gate.policy_of_resource = partial(policy_of_version, layers)
         events = await stack.enter_async_context(_async_invocations(url, registry, engine, clock))
@@ -153,8 +156,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             url_guard=doors.url_guard,
             neighbours=_neighbours(settings, doors, logs),
         )
-        await stack.enter_async_context(_server(settings, services, endpoint))
-        log.info("serving", host=settings.host, port=settings.port)
+        await stack.enter_async_context(_server(settings, services, endpoint, also=inside.listen))
+        log.info("serving", host=settings.host, port=settings.port, functions=inside.url)
         await stop.wait()
 
 
@@ -196,7 +199,7 @@ def _engine(
     reporter: Reporter,
     *,
     codes: CodePackages,
-    run: str,
+    around: Surroundings,
 ) -> Engine:
     policy = Policy(
         account_concurrency=settings.account_concurrency,
@@ -204,6 +207,7 @@ def _engine(
         idle_timeout_s=settings.idle_timeout_s,
         init_timeout_s=settings.init_timeout_s,
         start_timeout_s=settings.start_timeout_s,
+        environment_lifetime_s=settings.environment_lifetime_s,
         parallel_starts=settings.parallel_starts,
         stem_cells_max=settings.stem_cells_max,
         processors=os.cpu_count() or 1,
@@ -211,12 +215,21 @@ def _engine(
     choices = host.catalogue.choices()
     stem_of = {identifier: choice.interpreter for identifier, choice in choices.items() if choice.image.is_stem}
     fleet = Fleet(policy, _stem_cells(settings, choices), lambda: uuid.uuid4().hex, stem_of.get)
-    found = {choice.interpreter: choice.image.reference for choice in choices.values()}
-    interpreters = {identifier: choice.interpreter for identifier, choice in choices.items()}
-    around = Surroundings(settings.region, epoch=run, images=found, interpreters=interpreters)
     environments = Environments(containers, host.slots.slots, host.limits.limits, reporter=reporter, around=around)
     streams = StreamLimits(settings.stream_max_bytes, settings.stream_rate_bytes_per_s)
     return Engine(fleet, environments, reporter, codes, stream_limits=streams, host_is_busy=Processors().are_busy)
+
+
+def _surroundings(settings: Settings, host: Host, place: DataDir, inside: Reach, *, run: str) -> Surroundings:
+    choices = host.catalogue.choices()
+    return Surroundings(
+        settings.region,
+        epoch=run,
+        images={choice.interpreter: choice.image.reference for choice in choices.values()},
+        interpreters={identifier: choice.interpreter for identifier, choice in choices.items()},
+        endpoints=endpoint_variables(inside.url, settings.aws_endpoints),
+        credentials=RoleCredentials(SessionIssuer(session_key(place)), settings.environment_lifetime_s),
+    )
 
 
 def _stem_cells(settings: Settings, choices: Mapping[str, Choice]) -> dict[str, int]:
@@ -311,9 +324,21 @@ def _register_mappings(
     plane.tags.add_kind("event-source-mapping", mappings)
 
 
+async def _register_capacity(
+    plane: ControlPlane, endpoint: Endpoint, registry: Registry, engine: Engine, *, store: RedisCapacityProviderStore
+) -> None:
+    """The operations on capacity: what is kept ready, and what it is kept on."""
+    ProvisionedConcurrencyOperations(endpoint, registry, engine, clock=time.time).register(plane.api)
+    providers = CapacityProviders(endpoint, store, clock=time.time)
+    await providers.load()
+    providers.register(plane.api)
+
+
 @asynccontextmanager
-async def _server(settings: Settings, services: Services, endpoint: Endpoint) -> AsyncIterator[None]:
-    server = GatewayServer(services, endpoint, host=settings.host, port=settings.port)
+async def _server(
+    settings: Settings, services: Services, endpoint: Endpoint, *, also: Sequence[str]
+) -> AsyncIterator[None]:
+    server = GatewayServer(services, endpoint, host=settings.host, port=settings.port, also=also)
     try:
         await server.__aenter__()
     except OSError as error:

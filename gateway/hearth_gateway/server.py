@@ -10,7 +10,7 @@ Rule 4: stopping takes no new connection, lets what runs finish within a grace, 
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -101,13 +101,21 @@ class Services:
 
 
 class GatewayServer:
-    """The HTTP server. An async context manager: entered, it listens; left, everything is closed."""
+    """The HTTP server. An async context manager: entered, it listens; left, everything is closed. `also`: further
+    addresses to listen on, on the same port."""
 
     def __init__(
-        self, services: Services, endpoint: Endpoint, *, host: str, port: int, grace_s: float = GRACE_S
+        self,
+        services: Services,
+        endpoint: Endpoint,
+        *,
+        host: str,
+        port: int,
+        also: Sequence[str] = (),
+        grace_s: float = GRACE_S,
     ) -> None:
         self._services = services
-        self._host = host
+        self._hosts = [host, *also]
         self._port = port
         self._grace_s = grace_s
         self._invoker = Invoker(services.registry, services.scheduler, endpoint, services.events)
@@ -142,7 +150,7 @@ class GatewayServer:
         lane = FastLane(self._plainly, runner.server)
         try:
             loop = asyncio.get_running_loop()
-            self._listener = await loop.create_server(lane, self._host, self._port, backlog=1024)
+            self._listener = await loop.create_server(lane, self._hosts, self._port, backlog=1024)
         except BaseException:
             await runner.cleanup()
             raise

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
         default_factory=lambda: int(_host_memory_mib() * 0.8), ge=128, description="memory of all environments"
     )
     idle_timeout_s: float = Field(default=600.0, gt=0, description="an environment idle for this long stops")
+    environment_lifetime_s: float = Field(
+        default=43_200.0, gt=0, description="an environment this old is replaced; its credentials last a little longer"
+    )
     init_timeout_s: float = Field(default=10.0, gt=0, description="limit of the init phase")
     start_timeout_s: float = Field(default=30.0, gt=0, description="limit for a container to start and connect")
     stem_cells: dict[str, int] = Field(
@@ -92,6 +95,9 @@ class Settings(BaseSettings):
     )
     runtime_images: dict[str, str] = Field(
         default_factory=dict, description="images of your own: runtime identifier -> image"
+    )
+    function_endpoint: str | None = Field(
+        default=None, description="AWS_ENDPOINT_URL in functions; unset: this Hearth, where they can reach it"
     )
     image_prefix: str = Field(
         default="hearth", description="repository of the runtime images: <prefix>/python3.13:latest"

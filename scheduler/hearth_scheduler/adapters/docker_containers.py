@@ -71,6 +71,12 @@ class DockerContainers:
     async def list(self) -> list[Container]:
         return [*await self._working.run(self._listed)]
 
+    async def gateway(self) -> str | None:
+        """The host's address as functions see it, on their network, which is there afterwards; None without one."""
+        if self._network is None:
+            return None
+        return await self._working.run(partial(self._find_gateway, self._network))
+
     async def remove_network(self) -> None:
         """Take the network of functions away, for `hearth down`. Idempotent."""
         if self._network is not None:
@@ -152,6 +158,10 @@ class DockerContainers:
             return int(api.inspect_container(container_id)["State"]["Pid"])
         except NotFound:
             return 0
+
+    def _find_gateway(self, network: FunctionNetwork) -> str | None:
+        with self._clients.calling() as api:
+            return network.gateway(api)
 
     def _remove_network(self, network: FunctionNetwork) -> None:
         with self._clients.calling() as api:

@@ -31,6 +31,14 @@ class FunctionNetwork:
                 self._is_ready = True
         return self.name
 
+    def gateway(self, api: docker.APIClient) -> str | None:
+        """The host's IPv4 address on the network."""
+        self.ready(api)
+        found = self._find(api)
+        ranges = found["IPAM"]["Config"] or () if found is not None else ()
+        gateways = (each.get("Gateway", "").partition("/")[0] for each in ranges)
+        return next((address for address in gateways if "." in address), None)
+
     def doubt(self) -> None:
         """A start failed: perhaps somebody removed the network. Look again before the next start."""
         self._is_ready = False
