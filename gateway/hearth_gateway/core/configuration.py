@@ -77,7 +77,7 @@ def new_configuration(parameters: Parameters, endpoint: Endpoint) -> Configurati
 
 def changed_configuration(current: Configuration, parameters: Parameters, endpoint: Endpoint) -> Configuration:
     """The configuration with the members that were sent; maps and lists that were sent replace the old ones whole."""
-    _refuse_unavailable(parameters)
+    refuse_unavailable(parameters)
     check_architecture(parameters, endpoint)
     image_settings.check_members(parameters, is_image=not current.runtime)
     _check_runtime(parameters, endpoint)
@@ -111,7 +111,8 @@ def checked_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
     return tags
 
 
-def _refuse_unavailable(parameters: Parameters) -> None:
+def refuse_unavailable(parameters: Parameters) -> None:
+    """Refuse what would be accepted and left undone."""
     for name in UNAVAILABLE:
         if parameters.get(name):
             raise InvalidParameterValue(f"{name} is not available yet.")

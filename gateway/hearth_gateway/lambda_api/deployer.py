@@ -78,7 +78,8 @@ class Deployer:
 
     def settle(self, record: FunctionRecord, *versions: VersionRecord) -> None:
         """Make the deployments of these versions ready and say so in the record; returns at once."""
-        task = self._group.create_task(self._settle(record, versions), name=f"deploy {record.name}")
+        once = tuple({version.version: version for version in versions}.values())
+        task = self._group.create_task(self._settle(record, once), name=f"deploy {record.name}")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 

@@ -124,6 +124,7 @@ class FunctionOperations:
         return {"Functions": listed, **paging.next_marker(last)}
 
     async def update_code(self, parameters: Parameters) -> Answer:
+        configuration.refuse_unavailable(parameters)
         configuration.check_architecture(parameters, self._endpoint)
         before, _, _ = self._addressing.find(parameters)
         is_image = before.latest.deployment.image is not None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hearth.core.errors import InvalidParameterValue
 from hearth.core.records import FunctionRecord
 from hearth.registry import Registry
-from hearth_gateway.core import answers, versions
+from hearth_gateway.core import answers, configuration, versions
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api import paging
 from hearth_gateway.lambda_api.addressing import Addressing
@@ -32,6 +32,7 @@ class VersionOperations:
         api.register("ListVersionsByFunction", self.list)
 
     async def publish(self, parameters: Parameters) -> Answer:
+        configuration.refuse_unavailable(parameters)
         async with self._addressing.changing(parameters) as current:
             versions.check_publishable(current)
             _check_code(current, parameters.get("CodeSha256"))

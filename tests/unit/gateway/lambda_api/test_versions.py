@@ -263,3 +263,11 @@ async def test_two_publications_at_once_are_one_version(api: Harness) -> None:
     answers = await asyncio.gather(publish(api), publish(api), publish(api))
     assert {answer["Version"] for answer in answers} == {"1"}
     assert record(api).latest.deployment.configuration.role == ROLE
+
+
+@pytest.mark.parametrize("operation", ["PublishVersion", "UpdateFunctionCode"])
+async def test_publishing_into_a_capacity_provider_is_refused(api: Harness, operation: str) -> None:
+    await api.created()
+    code = {"ZipFile": OTHER_CODE} if operation == "UpdateFunctionCode" else {}
+    with pytest.raises(InvalidParameterValue, match="PublishTo is not available"):
+        await api.call(operation, FunctionName="hello", PublishTo="LATEST_PUBLISHED", **code)
