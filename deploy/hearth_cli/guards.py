@@ -55,6 +55,7 @@ async def doors(
     keys.role_policies = roles.policies_of
     authenticator = _authenticator(settings, keys)
     gate = Gate(registry, Place(settings.region, settings.account))
+    gate.has_role = roles.exists
     gate.function_of_mapping = partial(_function_of_mapping, sources)
     guard = UrlGuard(authenticator, gate, wants_statement=settings.url_policy == "required")
     return Doors(keys, roles, authenticator, gate, guard)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from hearth.core.arns import log_stream_arn
+from hearth.core.auth_errors import NotAuthorized
 from hearth.core.policy import Conditions, PolicyDocument
 from hearth.core.records import FunctionRecord
 from hearth.registry import Registry
@@ -30,6 +31,14 @@ PolicyOfResource = Callable[[str], PolicyDocument | None]
 """The policy of what is no function, by its ARN; None if it has none."""
 
 
+HasRole = Callable[[str], bool]
+"""Whether there is a role of this ARN."""
+
+
+def _every_role(arn: str) -> bool:
+    return True
+
+
 def _no_policy(arn: str) -> PolicyDocument | None:
     return None
 
@@ -47,6 +56,7 @@ class Gate:
         self._clock = clock
         self.function_of_mapping: FunctionOfMapping = _of_no_mapping
         self.policy_of_resource: PolicyOfResource = _no_policy
+        self.has_role: HasRole = _every_role
 
     def permit(self, caller: Caller, route: Route, members: Mapping[str, Any]) -> None:
         """Refuse an operation that the caller may not do. Raises NotAuthorized."""
@@ -79,7 +89,10 @@ class Gate:
         def given() -> Conditions:
             return {**self._surroundings(caller), **conditions}
 
-        authorization.authorize(caller.principal, action, resource, given, policy=policy)
+        try:
+            authorization.authorize(caller.principal, action, resource, given, policy=policy)
+        except NotAuthorized as error:
+            raise self._explained(error, caller) from error
 
     def log_group_arn(self, group: str) -> str:
         """What one needs to be allowed to read for the events of a log group."""
@@ -90,6 +103,13 @@ class Gate:
         conditions = {"lambda:FunctionUrlAuthType": "AWS_IAM", **authorization.resource_tags(record.tags)}
         policy = authorization.resource_policy(record, qualifier)
         self.authorize(caller, authorization.INVOKE_URL, arn, conditions=conditions, policy=policy)
+
+    def _explained(self, error: NotAuthorized, caller: Caller) -> NotAuthorized:
+        """Functions often name a role that nobody made: then a denial is no riddle."""
+        role = caller.principal.role_arn
+        if not role or self.has_role(role):
+            return error
+        return NotAuthorized(f"{error.message} (role {role} does not exist; create it with iam create-role)")
 
     def _judge(self, caller: Caller, permission: Permission, more: Conditions | None = None) -> None:
         function = permission.function

@@ -36,4 +36,4 @@ def neighbours(
         IAM: iam_service(place.account, roles, now_ms),
         LOGS: JsonService(LOGS, LOGS_VERSION, log_handlers),
     }
-    return Neighbours(services, roles)
+    return Neighbours(services)

@@ -8,21 +8,17 @@ from collections.abc import Mapping
 import structlog
 
 from hearth.core.errors import HearthError, ServiceError
-from hearth.core.identity import Principal, PrincipalKind
-from hearth.roles import RoleStore
+from hearth.core.identity import Principal
 from hearth_gateway.core.operations import ApiResponse
 from hearth_gateway.neighbours.calls import Authorize, CallerError, NeighbourRequest, NeighbourService
 from hearth_gateway.neighbours.json_protocol import JsonService
-
-DENIALS = frozenset({"AccessDenied", "AccessDeniedException"})
 
 
 class Neighbours:
     """The neighbouring services by signing name."""
 
-    def __init__(self, services: Mapping[str, NeighbourService], roles: RoleStore) -> None:
+    def __init__(self, services: Mapping[str, NeighbourService]) -> None:
         self._services = dict(services)
-        self._roles = roles
         # What an error looks like when it is not known whom it should come from.
         self._nobody = JsonService("logs", "2014-03-28", {})
 
@@ -36,7 +32,7 @@ class Neighbours:
                 raise CallerError("UnknownOperationException", f"There is no service {service!r} on this platform.")
             return await found.handle(request, principal, authorize)
         except HearthError as error:
-            return self.refuse(service, self._explained(error, principal), request.request_id)
+            return self.refuse(service, error, request.request_id)
         except Exception:  # the top of a request
             structlog.get_logger().exception("request failed", request_id=request.request_id, service=service)
             unknown = ServiceError("An internal error occurred. Please try again.")
@@ -45,11 +41,3 @@ class Neighbours:
     def refuse(self, service: str, error: HearthError, request_id: str) -> ApiResponse:
         """An error in the form of this service, also one from before the service was asked."""
         return self._services.get(service, self._nobody).refusal(error, request_id)
-
-    def _explained(self, error: HearthError, principal: Principal) -> HearthError:
-        """Functions often name a role that nobody made: then a denial is no riddle."""
-        is_denial = error.code in DENIALS and principal.kind is PrincipalKind.ASSUMED_ROLE
-        if is_denial and not self._roles.exists(principal.role_arn):
-            hint = f"{error.message} (role {principal.role_arn} does not exist; create it with iam create-role)"
-            return CallerError(error.code, hint, error.status)
-        return error

@@ -21,10 +21,13 @@ from hearth.access_keys import AccessKey, AccessKeys
 from hearth.core.identity import Credential, Principal, SessionIssuer
 from hearth.log_archive import LogArchive
 from hearth.logs import FunctionLogs
+from hearth.registry import Registry
 from hearth.roles import RoleStore
 from hearth.testing import InMemoryStore
-from hearth_gateway.core.authorization import Place, authorize
-from hearth_gateway.neighbours.calls import Conditions, NeighbourRequest
+from hearth_gateway.auth.authentication import Caller
+from hearth_gateway.auth.gate import Gate
+from hearth_gateway.core.authorization import Place
+from hearth_gateway.neighbours.calls import NeighbourRequest
 from hearth_gateway.neighbours.composition import neighbours
 from hearth_gateway.neighbours.service_choice import choose_service
 
@@ -122,6 +125,9 @@ def _handler(opened: House) -> Callable[[web.BaseRequest], Any]:
         Place(REGION, ACCOUNT), opened.roles, opened.keys, LogArchive(opened.logs), now_ms=lambda: opened.now_ms
     )
 
+    gate = Gate(Registry(InMemoryStore()), Place(REGION, ACCOUNT), clock=lambda: opened.now_ms / 1000)
+    gate.has_role = opened.roles.exists
+
     async def handle(request: web.BaseRequest) -> web.Response:
         body = await request.read()
         query = request.raw_path.partition("?")[2]
@@ -129,11 +135,8 @@ def _handler(opened: House) -> Callable[[web.BaseRequest], Any]:
         headers = request.headers
         who = opened.principal(headers.get("Authorization", ""), headers.get("X-Amz-Security-Token", ""))
         asked = NeighbourRequest(request.method, query, headers, body, "1-2-3", "127.0.0.1")
-        answer = await services.handle(service, asked, who, partial(_authorize, who))
+        caller = Caller(who, service, REGION, "127.0.0.1")
+        answer = await services.handle(service, asked, who, partial(gate.authorize, caller))
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
 
     return handle
-
-
-def _authorize(who: Principal, action: str, resource: str, *, conditions: Conditions) -> None:
-    authorize(who, action, resource, conditions)
