@@ -3,9 +3,7 @@
 import asyncio
 import base64
 import hashlib
-import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -421,27 +419,20 @@ async def test_two_versions_of_one_layer_and_more_than_five_layers_are_refused(a
     assert text == f"Layer version {awslayer} does not exist."
 
 
-async def test_code_and_layers_together_may_not_be_too_large(api: Harness) -> None:
-    half = zeros(MAX_UNZIPPED_BYTES // 2)
+async def test_code_and_layers_together_may_not_be_too_large(api: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hearth_gateway.lambda_api.layers.MAX_UNZIPPED_BYTES", 2_000)
+    half, larger = zipped(zeros=bytes(1_000)), zipped(zeros=bytes(1_001))
     await publish(api, "tools", half)
     layers = [f"{TOOLS}:1"]
     await api.created("fits", Layers=layers, Code={"ZipFile": half})
 
     text = f"Unzipped size must be smaller than {MAX_UNZIPPED_BYTES} bytes"
-    larger = zeros(MAX_UNZIPPED_BYTES // 2 + 1)
     assert await refused(api.create("big", Layers=layers, Code={"ZipFile": larger}), InvalidParameterValue) == text
     update = api.call("UpdateFunctionCode", FunctionName="fits", ZipFile=larger)
     assert await refused(update, InvalidParameterValue) == text
     await api.created("lean", Code={"ZipFile": larger})
     attach = api.call("UpdateFunctionConfiguration", FunctionName="lean", Layers=layers)
     assert await refused(attach, InvalidParameterValue) == text
-
-
-def zeros(size: int) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("zeros", bytes(size))
-    return out.getvalue()
 
 
 async def test_what_a_layer_says_it_is_compatible_with_is_not_enforced(api: Harness) -> None:
