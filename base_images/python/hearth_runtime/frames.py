@@ -12,6 +12,9 @@ INVOKE = b"I"
 RESPONSE = b"R"
 ERROR = b"E"
 INIT_FAILED = b"F"
+BEGIN = b"P"
+PIECE = b"D"
+END = b"Z"
 
 
 def encode(kind: bytes, meta: tuple[bytes, ...] = (), body: bytes = b"") -> bytes:

@@ -23,6 +23,8 @@ class Ric:
         """Load the handler and serve events until the end of the process."""
         self._reread_environment()
         transport = SocketTransport(connection)
+        marshaller = self._client.BaseLambdaRuntimeClient.marshaller
+        marshaller.marshal_response = transport.streaming(marshaller.marshal_response)
         self._client.runtime_client = transport
         # The address is not connected to; streaming and SnapStart would.
         client = self._client.LambdaRuntimeClient(os.environ.get("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"))

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from hearth_runtime import frames
 from hearth_runtime.connection import Connection
+from hearth_runtime.streaming import STREAMED, Marshal, marshal
 
 # What `I` carries, in order; names as in the Runtime API (2018-06-01), which is what AWS's client looks up.
 _HEADERS = (
@@ -29,6 +30,7 @@ class SocketTransport:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._answer = b""
+        self._request_id = b""
 
     def next(self) -> tuple[bytes, dict[str, str | int]]:
         """Send the last answer and wait for the next event."""
@@ -37,13 +39,22 @@ class SocketTransport:
         self._answer = b""
         if kind != frames.INVOKE:
             raise RuntimeError(f"the scheduler said {kind!r} instead of an event")
+        self._request_id = meta[0]
         return body, _headers(meta)
+
+    def streaming(self, plainly: Marshal) -> Marshal:
+        """AWS's way to make bytes of a response, and ours for one that is streamed."""
+        return lambda response: marshal(response, plainly, self._connection, self._request_id)
 
     def post_invocation_result(
         self, invoke_id: str, data: bytes, content_type: str, invocation_id: str | None = None
     ) -> None:
-        """The handler's answer. Its content type is the caller's business: the platform relays bytes."""
-        self._answer = frames.encode(frames.RESPONSE, (invoke_id.encode(),), data)
+        """The handler's answer, or the end of a streamed one. The content type of JSON is the caller's business."""
+        if content_type == STREAMED:
+            _flush_output()
+            self._connection.tell(frames.encode(frames.END, (invoke_id.encode(),)))
+        else:
+            self._answer = frames.encode(frames.RESPONSE, (invoke_id.encode(),), data)
 
     def post_error(self, invoke_id: str, data: str, xray_fault: str, invocation_id: str | None = None) -> None:
         """The handler's error, as awslambdaric spells it."""

@@ -1,12 +1,14 @@
 """AWS's Python runtime client on our transport, as a process of its own."""
 
 import json
+import os
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.base_images.conftest import Cell
+from tests.unit.base_images.peer import Frame
 
 from hearth_runtime import frames
 
@@ -255,3 +257,82 @@ def test_a_frame_comes_apart_as_it_was_put_together(kind: bytes, meta: list[byte
     assert frame[start : start + meta_length].split(b"\0") == meta
     assert frame[start + meta_length :] == body
     assert len(body) == body_length
+
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+
+def streamed(cell: Cell, event: object = None) -> tuple[Frame, bytes, Frame]:
+    """The beginning of a streamed response, its pieces together, and its end."""
+    cell.client.event(event)
+    begin, body = cell.client.peer.expect(b"P"), b""
+    while (frame := cell.client.peer.receive()).kind == b"D":
+        assert frame.meta == ("id-1",) and len(frame.body) <= 65_536
+        body += frame.body
+    return begin, body, frame
+
+
+def test_what_a_generator_yields_is_sent_piece_by_piece(python_cell: Cell) -> None:
+    code = """
+import os, socket
+def handler(event, context):
+    yield "first ü"
+    with open(event) as gate: gate.read()
+    yield b"second"
+"""
+    gate = python_cell.task.parent / "gate"
+    os.mkfifo(gate)
+    python_cell.become("app.handler", code)
+    peer = python_cell.client.peer
+    python_cell.client.event(str(gate))
+    assert peer.expect(b"P").meta == ("id-1", "application/octet-stream")
+    assert peer.expect(b"D").body == "first ü".encode()
+    gate.write_text("")
+    assert peer.expect(b"D").body == b"second"
+    assert peer.expect(b"Z").meta == ("id-1",)
+    peer.expect(b"N")
+
+
+def test_a_dict_that_is_yielded_first_is_the_prelude(python_cell: Cell) -> None:
+    python_cell.become("app.handler", 'def handler(event, context):\n    yield {"statusCode": 201}\n    yield "body"\n')
+    begin, body, end = streamed(python_cell)
+    assert begin.meta == ("id-1", "application/vnd.awslambda.http-integration-response")
+    assert body == b'{"statusCode": 201}' + bytes(8) + b"body"
+    assert end.kind == b"Z"
+
+
+def test_a_generator_that_yields_nothing_is_an_empty_response(python_cell: Cell) -> None:
+    python_cell.become("app.handler", "def handler(event, context):\n    yield from ()\n")
+    assert streamed(python_cell)[1:] == (b"", Frame(b"Z", ("id-1",), b""))
+
+
+def test_a_large_piece_is_cut(python_cell: Cell) -> None:
+    python_cell.become("app.handler", 'def handler(event, context):\n    yield bytearray(b"x" * 10_000_000)\n')
+    assert streamed(python_cell)[1] == b"x" * 10_000_000
+
+
+@pytest.mark.parametrize(("broken", "kind"), [("raise KeyError('k')", "KeyError"), ("yield 7", "TypeError")])
+def test_a_generator_that_fails_has_its_error_sent_after_its_pieces(python_cell: Cell, broken: str, kind: str) -> None:
+    python_cell.become("app.handler", f"def handler(event, context):\n    yield 'half'\n    {broken}\n")
+    _, body, end = streamed(python_cell)
+    assert (body, end.kind, end.meta, end.json()["errorType"]) == (b"half", b"E", ("id-1", kind), kind)
+    python_cell.client.peer.expect(b"N")
+
+
+def test_a_generator_that_fails_at_once_is_an_ordinary_error(python_cell: Cell) -> None:
+    python_cell.become("app.handler", "def handler(event, context):\n    raise KeyError('k')\n    yield\n")
+    assert python_cell.client.invoke_to_error(None)[0] == "KeyError"
+
+
+def test_a_generator_whose_scheduler_has_gone_runs_to_its_end(python_cell: Cell) -> None:
+    code = 'def handler(event, context):\n    if event: yield from ["x" * 1_000_000] * 20\n    yield "end"\n'
+    python_cell.become("app.handler", code)
+    python_cell.client.event(1)
+    python_cell.client.peer.expect(b"P")
+    python_cell.listener.close()
+    python_cell.client.peer.close()
+    python_cell.listener.open()
+    python_cell.client.reconnect()
+    assert python_cell.client.hello() == "ready"
+    python_cell.client.peer.expect(b"N")
+    assert streamed(python_cell)[1] == b"end"
