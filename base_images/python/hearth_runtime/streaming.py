@@ -40,7 +40,7 @@ def marshal(response: object, plainly: Marshal, connection: Connection, request_
 
 
 def _frames(pieces: Iterator[object], request_id: bytes) -> Iterator[bytes]:
-    """The response but for its end. It begins with its first piece: a handler that fails before that has just failed."""
+    """The response but for its end. It begins with its first piece: a handler that fails before has just failed."""
     first = next(pieces, b"")
     is_described = isinstance(first, dict)
     yield frames.encode(frames.BEGIN, (request_id, _PRELUDE if is_described else _BYTES))
