@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from hearth.core.attachments import Cors, UrlConfig
-from hearth.core.errors import InvalidParameterValue, ResourceConflict, ResourceNotFound
+from hearth.core.errors import ResourceConflict, ResourceNotFound
 from hearth.core.function import LATEST
 from hearth.core.records import FunctionRecord
 from hearth.registry import Registry
@@ -43,7 +43,6 @@ class FunctionUrlOperations:
         api.register("ListFunctionUrlConfigs", self.list)
 
     async def create(self, parameters: Parameters) -> Answer:
-        _check_available(parameters)
         async with self._writing(parameters, "Function does not exist") as (record, qualifier):
             if qualifier in record.urls:
                 arn = record.arn if qualifier == LATEST else f"{record.arn}:{qualifier}"
@@ -73,7 +72,6 @@ class FunctionUrlOperations:
         return 200, answers.function_url(record, qualifier, self._endpoint)
 
     async def update(self, parameters: Parameters) -> Answer:
-        _check_available(parameters)
         async with self._writing(parameters, _NO_RESOURCE) as (record, qualifier):
             url = replace(_url(record, qualifier), modified_us=self._now_us())
             if "AuthType" in parameters:
@@ -115,11 +113,6 @@ class FunctionUrlOperations:
 
     def _now_us(self) -> int:
         return int(self._clock() * 1_000_000)
-
-
-def _check_available(parameters: Parameters) -> None:
-    if parameters.get("AuthType", "NONE") != "NONE":
-        raise InvalidParameterValue("AuthType AWS_IAM is not available yet. Please use NONE.")
 
 
 def _target(reference: FunctionReference, record: FunctionRecord | None, missing: str) -> tuple[FunctionRecord, str]:

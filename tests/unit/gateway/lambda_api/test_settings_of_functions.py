@@ -174,10 +174,16 @@ async def test_a_url_belongs_to_no_version(api: Harness, qualifier: str) -> None
         await api.call("GetFunctionUrlConfig", FunctionName="hello", Qualifier=qualifier)
 
 
-async def test_what_urls_cannot_do_yet_is_refused(api: Harness) -> None:
+async def test_who_may_use_a_url_is_kept_until_it_is_changed(api: Harness) -> None:
     await api.created()
-    with pytest.raises(InvalidParameterValue, match="is not available yet"):
-        await api.call("CreateFunctionUrlConfig", FunctionName="hello", AuthType="AWS_IAM")
+    answer = await api.call("CreateFunctionUrlConfig", FunctionName="hello", AuthType="AWS_IAM")
+    assert answer["AuthType"] == "AWS_IAM"
+    await api.call("UpdateFunctionUrlConfig", FunctionName="hello", Cors=CORS)
+    assert (await api.call("GetFunctionUrlConfig", FunctionName="hello"))["AuthType"] == "AWS_IAM"
+    await api.call("UpdateFunctionUrlConfig", FunctionName="hello", AuthType="NONE")
+    assert (await api.call("GetFunctionUrlConfig", FunctionName="hello"))["AuthType"] == "NONE"
+    with pytest.raises(ValidationError, match="'authType' failed to satisfy constraint: Member must satisfy enum"):
+        await api.call("UpdateFunctionUrlConfig", FunctionName="hello", AuthType="SOME")
 
 
 async def test_an_invoke_mode_is_kept_until_it_is_changed(api: Harness) -> None:
