@@ -243,8 +243,8 @@ async def test_logs_are_for_who_may_read_them(house: House) -> None:
     assert (await house.call("GET", "/_hearth/logs/none", key=reader))[0] == 403
 
 
-async def with_iam_url(house: House) -> str:
-    url = UrlConfig(URL_ID, "AWS_IAM", 0, 0)
+async def with_iam_url(house: House, mode: str = "BUFFERED") -> str:
+    url = UrlConfig(URL_ID, "AWS_IAM", 0, 0, invoke_mode=mode)
     await house.served.put(replace(record("web"), urls={"$LATEST": url}))
     return f"http://{URL_ID}.lambda-url.localhost:{house.served.server.port}"
 
@@ -271,6 +271,25 @@ async def test_a_url_with_iam_is_for_who_may(house: House) -> None:
         "principalOrgId": None,
         "userArn": f"arn:aws:iam::{ACCOUNT}:user/bob",
     }
+
+
+async def test_a_streaming_url_with_iam_is_for_who_may(house: House) -> None:
+    base = await with_iam_url(house, "RESPONSE_STREAM")
+    key = await house.key(allow("lambda:InvokeFunctionUrl", arn("web")))
+    stranger = await house.key(allow("lambda:InvokeFunction", "*"))
+
+    assert (await house.call("GET", "/", key=stranger, base=base))[0] == 403
+    assert house.served.scheduler.invocations == []
+    assert (await house.call("GET", "/", key=key, base=base))[0] == 200
+
+
+async def test_a_response_stream_is_for_who_may_invoke(house: House) -> None:
+    key = await house.key(allow("lambda:InvokeFunction", arn("hello")))
+    path = "/2021-11-15/functions/{}/response-streaming-invocations"
+
+    assert (await house.call("POST", path.format("web"), b"1", key=key))[0] == 403
+    assert house.served.scheduler.invocations == []
+    assert (await house.call("POST", path.format("hello"), b"1", key=key))[0] == 200
 
 
 async def test_a_url_with_iam_refuses_nobody_and_forgers(house: House) -> None:
