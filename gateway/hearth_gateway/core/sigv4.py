@@ -281,9 +281,10 @@ def check_signature(claim: Claim, request: Signed, secret: str, payload_hash: st
     says instead of one."""
     _check_headers(claim, request.headers)
     key = signing_key(secret, claim.scope)
-    if _is_signature(claim, request, key, _canonical_query(request.query), payload_hash):
+    pairs = _signed_pairs(claim, request.query)
+    if _is_signature(claim, request, key, _canonical_query(pairs), payload_hash):
         return
-    as_sent = _sorted_query(request.query)  # some clients sign the query in the very form they send
+    as_sent = _joined(pairs)  # some clients sign the query in the very form they send
     if request.query and _is_signature(claim, request, key, as_sent, payload_hash):
         return
     raise InvalidSignature(SIGNATURE_MISMATCH)
@@ -354,20 +355,22 @@ def _normalised(path: str) -> str:
     return "/" + "/".join(kept) + end
 
 
-def _canonical_query(query: str) -> str:
+def _canonical_query(pairs: list[tuple[str, str]]) -> str:
+    return _joined([(_encoded(name), _encoded(value)) for name, value in pairs]) if pairs else ""
+
+
+def _joined(pairs: list[tuple[str, str]]) -> str:
+    return "&".join([f"{name}={value}" for name, value in sorted(pairs)])
+
+
+def _signed_pairs(claim: Claim, query: str) -> list[tuple[str, str]]:
+    """The parameters that are signed: all but the signature itself where it is one of them."""
     if not query:
-        return ""
-    pairs = sorted((_encoded(name), _encoded(value)) for name, value in _signed_pairs(query))
-    return "&".join([f"{name}={value}" for name, value in pairs])
-
-
-def _sorted_query(query: str) -> str:
-    return "&".join([f"{name}={value}" for name, value in sorted(_signed_pairs(query))])
-
-
-def _signed_pairs(query: str) -> list[tuple[str, str]]:
-    parts = (part.partition("=") for part in query.split("&") if part)
-    return [(name, value) for name, _, value in parts if name != "X-Amz-Signature"]
+        return []
+    pairs = [(name, value) for name, _, value in (part.partition("=") for part in query.split("&") if part)]
+    if claim.lifetime_s is None:
+        return pairs
+    return [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
 
 
 def _encoded(text: str) -> str:
