@@ -210,3 +210,26 @@ def test_a_buffered_url_gives_the_same_page_in_one(hearth: House) -> None:
     page = hearth.http("GET", hearth.url(name) + "/")
     assert (page.status, page.body, page.cookies) == (207, b"onetwo", ["a=1", "b=2"])
     assert page.headers["x-own"] == "1"
+
+
+async def test_a_generator_in_python_streams_a_page(hearth: House, gate: Gate) -> None:
+    code = """
+import os, socket
+def handler(event, context):
+    yield {"statusCode": 207, "headers": {"Content-Type": "text/event-stream"}}
+    yield "one"
+    host, port = os.environ["GATE"].split(":")
+    with socket.create_connection((host, int(port))) as gate:
+        gate.sendall(b"one\\n")
+        gate.recv(1)
+    yield b"two"
+"""
+    name = await asyncio.to_thread(hearth.create, "generator", code, variables={"GATE": gate.address})
+    await asyncio.to_thread(
+        hearth.api.create_function_url_config, FunctionName=name, AuthType="NONE", InvokeMode="RESPONSE_STREAM"
+    )
+    async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{hearth.port}/fn/{name}/") as page:
+        assert (page.status, page.headers["Content-Type"]) == (207, "text/event-stream")
+        assert await page.content.readany() == b"one"
+        await asyncio.to_thread(gate.pass_one, "one")
+        assert await page.read() == b"two"
