@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from tests.unit.gateway.lambda_api.harness import ARN, CODE, OTHER_CODE, ROLE, Harness
 
 from hearth.core.errors import InvalidParameterValue, PreconditionFailed, ResourceConflict, ResourceNotFound
-from hearth.core.records import FunctionRecord
+from hearth.core.records import FunctionRecord, Package, Phase
 from hearth.registry import Withdrawn
+from hearth_gateway.core import versions
 
 
 def sha256(code: bytes) -> str:
@@ -271,3 +273,78 @@ async def test_publishing_into_a_capacity_provider_is_refused(api: Harness, oper
     code = {"ZipFile": OTHER_CODE} if operation == "UpdateFunctionCode" else {}
     with pytest.raises(InvalidParameterValue, match="PublishTo is not available"):
         await api.call(operation, FunctionName="hello", PublishTo="LATEST_PUBLISHED", **code)
+
+
+async def test_what_failed_is_not_published(api: Harness) -> None:
+    await api.created()
+    deployment = replace(record(api).latest.deployment, package=Package("0" * 64, 1))
+    broken = replace(record(api), latest=record(api).latest.changed(deployment, "r", 0))
+    await api.registry.put(broken)
+    api.plane.deployer.settle(broken, broken.latest)
+    await api.plane.deployer.idle()
+    with pytest.raises(ResourceConflict, match=f"The last update failed for resource: {ARN}"):
+        await publish(api)
+    never = replace(broken.latest, phase=Phase.FAILED, previous=None)
+    await api.registry.put(replace(broken, latest=never))
+    with pytest.raises(ResourceConflict, match="currently in the following state: Failed"):
+        await publish(api)
+
+
+async def test_a_version_whose_package_is_broken_fails_and_is_published_anew(api: Harness) -> None:
+    await api.created()
+    deployment = replace(record(api).latest.deployment, package=Package("0" * 64, 1))
+    changed = replace(record(api), latest=record(api).latest.changed(deployment, "r", 0))
+    changed, version = versions.published(changed, description=None, revision_id="v", now_ms=0)
+    await api.registry.put(changed)
+    api.plane.deployer.settle(changed, changed.latest, version)
+    await api.plane.deployer.idle()
+    answer = await get(api, Qualifier="1")
+    assert (answer["State"], answer["StateReasonCode"]) == ("Failed", "InternalError")
+    await api.call("UpdateFunctionCode", FunctionName="hello", ZipFile=OTHER_CODE)
+    await api.plane.deployer.idle()
+    assert (await publish(api))["Version"] == "2"
+
+
+async def test_the_revision_id_changes_at_every_step(api: Harness) -> None:
+    seen = [(await api.create())["RevisionId"]]
+    await api.plane.deployer.idle()
+    seen.append((await get(api))["RevisionId"])
+    answer = await api.call("UpdateFunctionCode", FunctionName="hello", ZipFile=OTHER_CODE)
+    assert (answer["State"], answer["LastUpdateStatus"], answer["LastUpdateStatusReasonCode"]) == (
+        "Active",
+        "InProgress",
+        "Creating",
+    )
+    seen.append(answer["RevisionId"])
+    await api.plane.deployer.idle()
+    answer = await get(api)
+    assert answer["LastUpdateStatus"] == "Successful"
+    assert "LastUpdateStatusReason" not in answer
+    seen.append(answer["RevisionId"])
+    assert (await publish(api))["RevisionId"] not in seen
+    assert (await get(api))["RevisionId"] == seen[-1]
+    assert len(set(seen)) == 4
+
+
+async def test_a_version_deployed_with_latest_is_written_once(api: Harness) -> None:
+    """One write for the creation and one for its end, whatever number of versions became ready."""
+    writes: list[str] = []
+    put = api.store.put
+
+    async def counted(key: str, stored: bytes, /, *, is_reproducible: bool = False) -> None:
+        writes.append(key)
+        await put(key, stored, is_reproducible=is_reproducible)
+
+    api.store.put = counted  # type: ignore[method-assign]  # to be counted
+    await api.created(Publish=True)
+    assert writes == ["hello", "hello"]
+
+
+async def test_a_start_touches_nothing_that_is_ready(tmp_path: Path) -> None:
+    async with Harness(tmp_path).running() as before:
+        await before.created(Publish=True)
+        store = before.store
+    store.fail_next = True  # a write would fail
+    async with Harness(tmp_path, store).running() as after:
+        await after.plane.deployer.idle()
+    assert store.fail_next
