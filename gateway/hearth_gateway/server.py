@@ -31,13 +31,12 @@ from hearth_gateway.auth.gate import Gate, Permit
 from hearth_gateway.auth.url_guard import UrlGuard
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.error_rendering import render
-from hearth_gateway.core.http_event import HttpRequest
 from hearth_gateway.core.http_head import Head, LowerHeaders
 from hearth_gateway.core.operations import ApiResponse, Route, route
 from hearth_gateway.core.sigv4 import Signed
 from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
-from hearth_gateway.fast_lane import Answer, Done, FastLane, Handler, NotPlain, answered, failed
-from hearth_gateway.function_url import FunctionUrls, UrlTarget
+from hearth_gateway.fast_lane import Done, FastLane, Handler, answered, failed
+from hearth_gateway.function_url import FunctionUrls
 from hearth_gateway.invoke import DRY_RUN, MAX_INVOKE_ASYNC_BYTES, Events, Invoker, answer
 from hearth_gateway.neighbours.entrance import NeighbourEntrance
 from hearth_gateway.neighbours.neighbours import Neighbours
@@ -46,7 +45,7 @@ from hearth_gateway.random_bytes import RandomBytes
 from hearth_gateway.request_body import read_body
 from hearth_gateway.streaming import ResponseStreams
 from hearth_gateway.streaming import head as _head
-from hearth_gateway.url_streaming import RESPONSE_STREAM, StreamedUrls
+from hearth_gateway.url_requests import UrlRequests, is_for_url
 
 GRACE_S = 10.0
 MAX_UPLOAD_BYTES = 70_167_211
@@ -57,8 +56,6 @@ PARALLEL_UPLOADS = 4
 _UPLOADS = frozenset({"CreateFunction", "PublishLayerVersion", "UpdateFunctionCode"})
 _INVOKE_PREFIX = "/2015-03-31/functions/"
 _INVOKE_SUFFIX = "/invocations"
-_URL_PREFIX = "/fn/"
-_URL_HOST = ".lambda-url."
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -119,9 +116,9 @@ class GatewayServer:
         self._port = port
         self._grace_s = grace_s
         self._invoker = Invoker(services.registry, services.scheduler, endpoint, services.events)
-        self._urls = FunctionUrls(services.registry, services.scheduler, endpoint.port, services.url_guard)
+        urls = FunctionUrls(services.registry, services.scheduler, endpoint.port, services.url_guard)
+        self._urls = UrlRequests(urls, services.scheduler)
         self._streams = ResponseStreams(self._invoker, services.scheduler)
-        self._streamed_urls = StreamedUrls(self._urls, services.scheduler)
         self._uploads = asyncio.Semaphore(PARALLEL_UPLOADS)
         self._random = RandomBytes()
         self._authenticator = services.authenticator
@@ -171,8 +168,8 @@ class GatewayServer:
         """Who serves a plain request in the fast lane: what goes to a function, if nothing about it is special."""
         if head.method == "HEAD" or head.body_end - head.body_start > MAX_REQUEST_BYTES:
             return None
-        if _URL_HOST in head.headers[b"host"].decode("latin-1") or head.target.startswith(_URL_PREFIX):
-            return self._url_plainly
+        if is_for_url(head.headers[b"host"].decode("latin-1"), head.target):
+            return self._urls.plainly
         if head.headers.get(b"x-amz-invocation-type") == b"Event":
             return None  # it waits for the disk, not for the function
         is_invoke = head.target.startswith(_INVOKE_PREFIX) and head.method == "POST"
@@ -225,45 +222,6 @@ class GatewayServer:
             response = failed(error)
         done(identity, response)
 
-    def _url_plainly(self, head: Head, body: bytes, peer: str, done: Done) -> "asyncio.Future[None] | None":
-        """A request to a function URL from the fast lane. The connection is the task's parent."""
-        identity = request_id(self._random.take(REQUEST_ID_BYTES))
-        try:
-            target, path = self._url_target(head)
-        except HearthError as error:
-            done(identity, failed(error))
-            return None
-        if target.url.invoke_mode == RESPONSE_STREAM:
-            raise NotPlain
-        query = head.target.partition("?")[2]
-        request = HttpRequest(
-            method=head.method,
-            path=path,
-            query=query,
-            headers=head.pairs(),
-            body=body,
-            source_ip=peer,
-            sent_path=head.path,
-        )
-
-        async def respond() -> None:
-            try:
-                answer = await self._urls.respond(target, request, identity)
-                response = Answer(answer.status, answer.headers, answer.body)
-            except Exception as error:  # the top of a request
-                response = failed(error)
-            done(identity, response)
-
-        return asyncio.create_task(respond(), name="function-url")
-
-    def _url_target(self, head: Head) -> tuple[UrlTarget, str]:
-        """The function behind a URL, and the path as it sees it. Raises HearthError."""
-        host = head.headers[b"host"].decode("latin-1")
-        if _URL_HOST in host:
-            return self._urls.by_host(host.partition(".")[0].lower()), head.path
-        name, slash, rest = head.path[len(_URL_PREFIX) :].partition("/")
-        return self._urls.by_name(name), slash + rest or "/"
-
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         identity = request_id(self._random.take(REQUEST_ID_BYTES))
         try:
@@ -281,13 +239,8 @@ class GatewayServer:
 
     async def _dispatch(self, request: web.BaseRequest, identity: str) -> web.StreamResponse:
         path, _, query = _origin_form(request.raw_path).partition("?")
-        host = request.headers.get("Host", "")
-        if _URL_HOST in host:
-            target = self._urls.by_host(host.partition(".")[0].lower())
-            return await self._url(request, target, path, identity=identity)
-        if path.startswith(_URL_PREFIX):
-            name, slash, rest = path[len(_URL_PREFIX) :].partition("/")
-            return await self._url(request, self._urls.by_name(name), slash + rest or "/", identity=identity)
+        if is_for_url(request.headers.get("Host", ""), path):
+            return await self._urls.respond(request, path, query, identity)
         if path == HEALTH or path.startswith(CODE_PREFIX):
             return self._open_page(request, path, parse_qs(query), identity=identity)
         if path == "/":
@@ -340,26 +293,6 @@ class GatewayServer:
         label, query = found.labels["FunctionName"], ticket.request.query
         self._gate.permit_invocation(ticket.caller, label, query)
         return await self._streams.respond(request, label, query, body=body, identity=identity)
-
-    async def _url(
-        self, request: web.BaseRequest, target: UrlTarget, path: str, *, identity: str
-    ) -> web.StreamResponse:
-        body = await read_body(request, MAX_REQUEST_BYTES, "InvokeFunction")
-        arrived = HttpRequest(
-            method=request.method,
-            path=path,
-            query=request.raw_path.partition("?")[2],
-            headers=tuple(request.headers.items()),
-            body=body,
-            source_ip=request.remote or "",
-            protocol=f"HTTP/{request.version.major}.{request.version.minor}",
-            sent_path=_origin_form(request.raw_path).partition("?")[0],
-        )
-        if target.url.invoke_mode == RESPONSE_STREAM:
-            return await self._streamed_urls.respond(request, target, arrived, identity=identity)
-        response = await self._urls.respond(target, arrived, identity)
-        headers = _head(response.headers, identity)
-        return web.Response(status=response.status, headers=headers, body=response.body)
 
     async def _operate(self, request: web.BaseRequest, ticket: Ticket, found: Route) -> ApiResponse:
         operation = found.operation
