@@ -5,6 +5,7 @@ A URL is addressed by host name, as on AWS, or by path, which is Hearth's own wa
 
 import time
 from typing import NamedTuple, assert_never
+from urllib.parse import unquote
 
 import orjson
 import structlog
@@ -74,14 +75,16 @@ class FunctionUrls:
         return UrlTarget(record, qualifier, record.urls[qualifier])
 
     def by_name(self, name: str) -> UrlTarget:
-        """The function behind `/fn/<name>`. This way is ours, and whoever knows it is told what is missing."""
-        record = self._registry.find(name)
+        """The function behind `/fn/<name>`, or its alias behind `/fn/<name>:<alias>`. This way is ours, and whoever
+        knows it is told what is missing."""
+        bare, _, alias = unquote(name).partition(":")
+        record = self._registry.find(bare)
         if record is None:
-            raise ResourceNotFound(f"Function not found: {name}")
-        url = record.urls.get(LATEST)
+            raise ResourceNotFound(f"Function not found: {bare}")
+        url = record.urls.get(alias or LATEST)
         if url is None:
-            raise ResourceNotFound(f"Function {name} has no URL. CreateFunctionUrlConfig gives it one.")
-        return UrlTarget(record, LATEST, url)
+            raise ResourceNotFound(f"Function {unquote(name)} has no URL. CreateFunctionUrlConfig gives it one.")
+        return UrlTarget(record, alias or LATEST, url)
 
     async def respond(self, target: UrlTarget, request: HttpRequest, request_id: str) -> HttpResponse:
         """Run the function behind a URL and make its answer a response; errors are responses too, for a browser

@@ -14,6 +14,7 @@ from hearth.core.errors import AccessDenied, InvalidParameterValue
 from hearth.core.function import FunctionName
 from hearth.core.identity import SessionIssuer, root
 from hearth.core.records import Configuration, Deployment, FunctionRecord, Package, VersionRecord
+from hearth.core.runtimes import Catalogue
 from hearth.log_archive import LogArchive
 from hearth.logs import FunctionLogs
 from hearth.registry import Registry
@@ -31,7 +32,7 @@ from hearth_gateway.server import GatewayServer, Services
 from hearth_gateway.testing import FakeScheduler
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
-ENDPOINT = Endpoint(REGION, ACCOUNT, 9400, ("python3.13",))
+ENDPOINT = Endpoint(REGION, ACCOUNT, 9400, Catalogue.of("python3.13"))
 ADMIN = AccessKey("AKIAADMIN", "admin-secret")
 URL_ID = "abcdefghijklmnopqrstuvwxyz012345"
 

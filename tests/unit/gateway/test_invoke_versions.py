@@ -98,11 +98,19 @@ async def test_an_alias_that_moves_leaves_alone_what_runs(served: Served) -> Non
     assert await invoke(served, "hello:live") == (200, "2", "")
 
 
-async def test_the_url_of_an_alias_runs_its_version(served: Served) -> None:
+@pytest.mark.parametrize("path", ["/", "/fn/hello:live", "/fn/hello%3Alive/"])
+async def test_the_url_of_an_alias_runs_its_version(served: Served, path: str) -> None:
     url = UrlConfig(URL_ID, "NONE", 0, 0)
     await served.put(replace(published(Alias("live", "2", "r")), urls={"live": url}))
-    host = {"Host": f"{URL_ID}.lambda-url.localhost:9400"}
-    async with served.client.get(served.url("/"), headers=host) as response:
+    host = {"Host": f"{URL_ID}.lambda-url.localhost:9400"} if path == "/" else {}
+    async with served.client.get(served.url(path), headers=host) as response:
         assert response.status == 200
     [invocation] = served.scheduler.invocations
     assert (invocation.function.version, invocation.invoked_arn) == ("2", f"{ARN}:live")
+
+
+async def test_an_alias_without_a_url_is_told_so_by_name(served: Served) -> None:
+    await served.put(published(Alias("live", "2", "r")))
+    async with served.client.get(served.url("/fn/hello:live/")) as response:
+        assert response.status == 404
+        assert "hello:live has no URL" in await response.text()
