@@ -194,7 +194,12 @@ class Conversation:
             return
         member.talk.answer(request_id, is_error=error_type is not None)
         member.link.drain_output()
+        self.finishing(member)
         self._engine.answers.answered(member, request_id, body, is_error=error_type is not None, oversize=oversize)
+
+    def finishing(self, member: Member) -> None:
+        """It has answered over the Runtime API, where the question for the next event is another request."""
+        self._engine.finishing(member)
 
     def http_init_failed(self, member: Member, error_type: str, body: bytes) -> None:
         """The init's failure over the Runtime API. Raises OutOfTurn."""
@@ -231,6 +236,7 @@ class HttpConversation:
         """See `RuntimeApi`."""
         self._member.link.drain_output()
         self._conversation.end(self._member, request_id, error)
+        self._conversation.finishing(self._member)
 
     def init_error(self, error_type: str, body: bytes) -> None:
         """See `RuntimeApi`."""

@@ -397,6 +397,10 @@ class Engine:
         if call.tail is not None and call.outcome is not None:
             call.resolve(self._reporter.with_tail(call.outcome, call))
 
+    def finishing(self, member: Member) -> None:
+        """Its runtime has answered, and will ask for its next event by another request."""
+        self.fleet.answered(member.id, self._clock())
+
     def broke(self, member: Member, verdict: Verdict, *, event_unread: bool = False) -> None:
         """The environment is of no more use: its runtime exited, its init failed, its container died."""
         effects = self.fleet.failed(member.id, verdict, self._clock(), event_unread=event_unread)

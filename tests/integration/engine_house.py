@@ -5,13 +5,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from textwrap import dedent
 
 from tests.integration.process_containers import ProcessContainers
 
-from hearth.core.function import FunctionName, FunctionVersion
+from hearth.core.function import FunctionName, FunctionVersion, ImageRun
 from hearth.core.invocation import Invocation, Outcome
 from hearth_scheduler.core.effects import Effect
 from hearth_scheduler.core.fleet import Fleet, Policy
@@ -117,11 +118,13 @@ class House:
         stems: int = 0,
         epoch: str = "1",
         streams: StreamLimits = StreamLimits(),  # noqa: B008 - immutable
+        endpoints: Mapping[str, str] | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> WatchedEngine:
         """An engine; a second one over the same directories is what a restart makes."""
         fleet = Fleet(policy or Policy(), {RUNTIME: stems}, lambda: next(self._ids))
-        reporter = Reporter(self.journal, "us-east-1")
-        around = Surroundings("us-east-1", epoch, {RUNTIME: "image"})
+        reporter = Reporter(self.journal, "us-east-1", wall)
+        around = Surroundings("us-east-1", epoch, {RUNTIME: "image"}, endpoints=endpoints or {})
         self.environments = Environments(self.containers, self.slots, self.limits, reporter=reporter, around=around)
         self.engine = WatchedEngine(fleet, self.environments, reporter, self.codes, stream_limits=streams)
         self.engine.changed = self._changed
@@ -153,6 +156,17 @@ class House:
             log_group=f"/aws/lambda/{name}",
             environment=environment or {},
         )
+        self.engine.configure(function)
+        return function
+
+    def image_function(
+        self, source: str = ECHO, *, name: str = "image", entry_point: str | None = None, timeout_s: int = 10
+    ) -> FunctionVersion:
+        """A function whose code is an image, that is to say a directory, known to the engine."""
+        packed = self.function(source, name=name, timeout_s=timeout_s)
+        directory = self.codes.tree(packed.code_sha256)
+        image = ImageRun(directory, None if entry_point is None else (entry_point,))
+        function = replace(packed, code_sha256="", runtime="", handler="", revision=directory, image=image)
         self.engine.configure(function)
         return function
 

@@ -1,13 +1,19 @@
 """The inside of a container, as ordinary processes of the host: an init and a runtime client that speak
 docs/environment-protocol.md. Run by `process_containers.py`; standard library only, so that it starts at once.
 
-    pretended_container.py <directory of environment.sock> <code directory>
+    pretended_container.py <directory of environment.sock> <code directory> [<entry point>]
+
+With an entry point it is a container that was started for one function: its runtime asks the Runtime API. One that is a
+path must exist.
 
 The function's `app.py` finds `connection` (the socket), its `path` and the `port` of the Runtime API among its
 globals, so that a test's function can misbehave in every way that a real one can.
 """
 
+import contextlib
 import ctypes
+import errno
+import http.client
 import json
 import os
 import runpy
@@ -21,6 +27,7 @@ from typing import Any
 
 HEADER = struct.Struct("!cII")
 PR_SET_PDEATHSIG = 1
+NOT_FOUND = 127
 PATIENCE_S = 60.0
 """Nothing of a test lives longer without its scheduler."""
 
@@ -76,7 +83,7 @@ def exactly(sock: socket.socket, count: int) -> bytes:
 def supervise(path: str, child: int, handles: list[int]) -> None:
     """What PID 1 does: hand over the descriptors, report the runtime's end, stay."""
     pidfd = os.pidfd_open(child)
-    state: tuple[str, str, str] | None = None
+    state: tuple[str, ...] | None = None
     while True:
         scheduler = connect(path)
         greeting = encode(b"i", ("1", *(state or ("running", "0", "0"))))
@@ -86,7 +93,8 @@ def supervise(path: str, child: int, handles: list[int]) -> None:
             ready, _, _ = select.select(watched, [], [])
             if pidfd in ready:
                 state = ("exited", *how_it_ended(child))
-                scheduler.sendall(encode(b"x", state[1:]))
+                with contextlib.suppress(OSError):  # otherwise the next greeting says it
+                    scheduler.sendall(encode(b"x", state[1:]))
             if scheduler.fileno() in ready and has_gone(scheduler):
                 break
         scheduler.close()
@@ -99,11 +107,13 @@ def has_gone(scheduler: socket.socket) -> bool:
         return True
 
 
-def how_it_ended(child: int) -> tuple[str, str]:
+def how_it_ended(child: int) -> tuple[str, ...]:
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
-        return "0", str(os.WTERMSIG(status))
-    return str(os.WEXITSTATUS(status)), "0"
+        return ("0", str(os.WTERMSIG(status)))
+    if os.WEXITSTATUS(status) == NOT_FOUND:
+        return (str(NOT_FOUND), "0", "exec", str(errno.ENOENT))
+    return (str(os.WEXITSTATUS(status)), "0")
 
 
 def become_a_function(path: str, task: str, port: int) -> None:
@@ -160,8 +170,42 @@ def respond(handler: Any, meta: list[str], body: bytes) -> bytes:
     return answer(meta[0], json.dumps(result).encode())
 
 
+def ask_the_runtime_api(path: str, task: str, port: int) -> None:
+    """Any other runtime: HTTP, and an `app.py` that says with `REPEATS` whether it asks again after an error."""
+    os.chdir(task)
+    app = runpy.run_path("app.py", {"path": path, "port": port})
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        try:
+            request_id, event = call(connection, "GET", "invocation/next")
+            meta = [request_id]
+            try:
+                body = json.dumps(app["handler"](json.loads(event), meta)).encode()
+                what = "response"
+            except Exception as error:
+                what, body = "error", json.dumps({"errorMessage": str(error)}).encode()
+            sys.stdout.flush()
+            call(connection, "POST", f"invocation/{request_id}/{what}", body)
+        except (OSError, http.client.HTTPException):
+            if not app.get("REPEATS"):
+                sys.exit(1)
+            time.sleep(0.005)
+        finally:
+            connection.close()
+
+
+def call(connection: Any, method: str, path: str, body: bytes = b"") -> tuple[str, bytes]:
+    connection.request(method, f"/2018-06-01/runtime/{path}", body)
+    response = connection.getresponse()
+    answer = response.read()
+    if response.status >= 400:
+        raise http.client.HTTPException(answer)
+    return response.headers.get("Lambda-Runtime-Aws-Request-Id", ""), answer
+
+
 def main() -> None:
     path, task = f"{sys.argv[1]}/environment.sock", sys.argv[2]
+    entry_point = sys.argv[3] if len(sys.argv) > 3 else None
     listener = socket.create_server(("127.0.0.1", 0))
     reader, writer = os.pipe()
     child = os.fork()
@@ -172,7 +216,12 @@ def main() -> None:
         os.close(reader)
         port = listener.getsockname()[1]
         listener.close()
-        become_a_function(path, task, port)
+        if entry_point is None:
+            become_a_function(path, task, port)
+        elif entry_point.startswith("/") and not os.path.exists(entry_point):
+            os._exit(NOT_FOUND)
+        else:
+            ask_the_runtime_api(path, task, port)
     os.close(writer)
     supervise(path, child, [listener.fileno(), reader])
 

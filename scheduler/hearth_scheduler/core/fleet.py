@@ -41,7 +41,7 @@ from hearth_scheduler.core.effects import (
 from hearth_scheduler.core.environment import NEVER, Environment, Phase, Signal
 from hearth_scheduler.core.growth import Host, decide
 from hearth_scheduler.core.memory import STEM_MIB, MemoryBudget
-from hearth_scheduler.core.pool import UNDER_WAY, Pool, Request
+from hearth_scheduler.core.pool import FINISHING_S, UNDER_WAY, Pool, Request
 from hearth_scheduler.core.stock import Stock
 
 MAX_REPEATS = 2
@@ -323,6 +323,14 @@ class Fleet:
             self.late_news += 1
         return effects
 
+    def answered(self, environment_id: str, now: float) -> None:
+        """A runtime that answers and asks for its next event in two steps has done the first: whoever comes in between
+        is better served by it than by another container."""
+        environment = self.environments.get(environment_id)
+        pool = None if environment is None else self._pool_of(environment)
+        if environment is not None and pool is not None and environment.phase is Phase.BUSY:
+            pool.finishing[environment_id] = now + FINISHING_S
+
     def died(self, environment_id: str, now: float) -> list[Effect]:
         """The container is gone, and its places with it."""
         environment = self._living(environment_id)
@@ -533,8 +541,10 @@ class Fleet:
 
     def _missing(self, pool: Pool, now: float) -> int:
         """How many environments the pool should get now (rule 3), as far as its cap allows (rule 2)."""
-        lacking = len(pool.waiting) - pool.initialising
+        lacking = pool.lacking(now)
         if lacking <= 0 or self._closing:
+            if pool.waiting:
+                self._note(min((until for until in pool.finishing.values() if until > now), default=NEVER))
             return 0
         if now < pool.paused_until:
             self._note(pool.paused_until)
@@ -642,6 +652,7 @@ class Fleet:
 
     def _finish(self, environment: Environment, pool: Pool | None, now: float, effects: list[Effect]) -> None:
         if pool is not None:
+            pool.finishing.pop(environment.id, None)
             pool.took(now - environment.since, now, is_first=not environment.has_run)
         environment.has_run = True
         request = self.requests.get(environment.request_id or "")
@@ -716,6 +727,7 @@ class Fleet:
         pool = self._pool_of(environment)
         if pool is not None and pool.members.pop(environment.id, None) is not None:
             pool.idle.pop(environment.id, None)
+            pool.finishing.pop(environment.id, None)
             self._unkeep(environment, pool)
             pool.initialising -= environment.phase in UNDER_WAY
             pool.patient_until = 0.0

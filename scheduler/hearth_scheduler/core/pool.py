@@ -15,6 +15,8 @@ CREEP_S = 10.0
 """In this time the best measured duration may double."""
 UNDER_WAY = (Phase.STARTING, Phase.INIT)
 """Members that will serve without having served yet; one that is STARTING is started for this pool alone."""
+FINISHING_S = 0.1
+"""So long a runtime that has answered is expected to ask for its next event at any moment."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,8 +38,9 @@ class Pool:
     provisioned concurrency keeps, `idle` those of the others that idle. It is ordered: the last one in is the first
     one out (warmest first), so that the cold end ages until its idle clock runs out. Changed by the fleet alone.
 
-    `initialising` counts the members that are `UNDER_WAY`. Until `paused_until` none is started for it alone, because
-    the last such start has failed.
+    `initialising` counts the members that are `UNDER_WAY`. `finishing` are those that have answered, with the moment
+    until which they are believed to ask for more by themselves. Until `paused_until` none is started for it alone,
+    because the last such start has failed.
     `base_s` is what an invocation takes at best (it creeps up, so that a function that has become slower is believed
     after a while), `init_s` what an init takes on average; 0 while unknown. `grown_at`: when an environment was added
     last. Until `patient_until`, and with no more than `patient_with` requests to serve, it was decided not to grow.
@@ -57,6 +60,7 @@ class Pool:
     grown_at: float = 0.0
     patient_until: float = 0.0
     patient_with: int = 0
+    finishing: dict[str, float] = field(default_factory=dict)
     backoff_s: float = 0.0
     paused_until: float = 0.0
 
@@ -89,10 +93,15 @@ class Pool:
         self.base_s = min(seconds, crept) if self.base_s else seconds
         self.measured_at = now
 
+    def lacking(self, now: float) -> int:
+        """How many wait that nothing under way will serve: no init, and nothing that is about to ask for its next
+        event."""
+        return len(self.waiting) - self.initialising - sum(until > now for until in self.finishing.values())
+
     def load(self, now: float) -> Load:
         """What the decision to grow is made from."""
         return Load(
-            lacking=len(self.waiting) - self.initialising,
+            lacking=self.lacking(now),
             busy=self.busy,
             members=len(self.members),
             base_s=self.base_s,
@@ -112,7 +121,7 @@ class Pool:
 
     def check(self) -> None:
         """Every invariant of this pool, for tests."""
-        assert set(self.idle) <= set(self.members)
+        assert set(self.idle) | set(self.finishing) <= set(self.members)
         assert all(e.phase is Phase.IDLE for e in self.idle.values()), self.idle
         idle = [e for e in self.members.values() if e.phase is Phase.IDLE]
         assert len(idle) == len(self.idle) + len(self.provision.idle), (idle, self.idle)

@@ -6,6 +6,7 @@ from hearth_scheduler.core.effects import StartFor, Stop, StopReason, Verdict
 from hearth_scheduler.core.environment import Phase
 from hearth_scheduler.core.fleet import Policy
 from hearth_scheduler.core.memory import STEM_MIB
+from hearth_scheduler.core.pool import FINISHING_S
 from hearth_scheduler.core.stock import FIRST_BACKOFF_S
 
 IMAGE = function("image", image="an-image", memory_mib=256)
@@ -242,3 +243,28 @@ def test_an_adopted_environment_of_an_image_serves_the_next_request() -> None:
 
     assert world.running == {"old": request}
     assert "" not in world.fleet.stock.counts()
+
+
+def test_a_request_between_an_answer_and_the_next_question_waits_for_that_environment() -> None:
+    world = World()
+    (environment,) = world.warm(IMAGE)
+    world.arrive(IMAGE)
+    world.fleet.answered(environment, world.now)
+
+    second = world.arrive(IMAGE)
+    assert not world.starting
+    world.finish(environment)
+
+    assert world.running == {environment: second}
+
+
+def test_a_runtime_that_answers_and_asks_for_nothing_more_holds_nobody_up_for_long() -> None:
+    world = World()
+    (environment,) = world.warm(IMAGE)
+    world.arrive(IMAGE)
+    world.fleet.answered(environment, world.now)
+    world.arrive(IMAGE)
+
+    world.pass_time(FINISHING_S + 0.5)
+
+    assert len(world.starting) == 1

@@ -114,6 +114,11 @@ class Histories(RuleBasedStateMachine):
         self.world.finish(environment_id)
 
     @precondition(lambda self: self.world.running)
+    @rule(data=st.data())
+    def answers(self, data: st.DataObject) -> None:
+        self.world.fleet.answered(data.draw(st.sampled_from(sorted(self.world.running))), self.world.now)
+
+    @precondition(lambda self: self.world.running)
     @rule(data=st.data(), unread=st.booleans())
     def breaks(self, data: st.DataObject, unread: bool) -> None:
         self.world.break_down(data.draw(st.sampled_from(sorted(self.world.running))), event_unread=unread)
