@@ -22,6 +22,10 @@ NAME_PATTERN = (
 )
 """The pattern as the service states it in its error messages."""
 
+QUALIFIER_PATTERN = r"\$(LATEST(\.PUBLISHED)?)|[a-zA-Z0-9-_$]+"
+MAX_QUALIFIER = 128
+_QUALIFIER = re.compile(QUALIFIER_PATTERN, re.ASCII)
+
 # The same language, with names for the parts. `function:x` could be a partial ARN or a function called
 # "function" with a qualifier; the service reads the former, and so do we.
 _PARTS = re.compile(
@@ -72,6 +76,13 @@ def qualified(reference: FunctionReference, qualifier: str | None) -> FunctionRe
     """Join the qualifier inside the name with the one of the query; the two may agree but not differ."""
     if not qualifier:
         return reference
+    if len(qualifier) > MAX_QUALIFIER:
+        raise ValidationError(
+            _violation(qualifier, f"Member must have length less than or equal to {MAX_QUALIFIER}", "qualifier")
+        )
+    if _QUALIFIER.fullmatch(qualifier) is None:
+        constraint = f"Member must satisfy regular expression pattern: {QUALIFIER_PATTERN}"
+        raise ValidationError(_violation(qualifier, constraint, "qualifier"))
     if reference.qualifier not in (None, qualifier):
         raise InvalidParameterValue(
             "The derived qualifier from the function name does not match the specified qualifier."
@@ -99,6 +110,6 @@ def _shape_text(text: str) -> str:
     return _violation(text, f"Member must satisfy regular expression pattern: {NAME_PATTERN}")
 
 
-def _violation(value: str, constraint: str) -> str:
-    where = f"Value '{value}' at 'functionName'"
+def _violation(value: str, constraint: str, member: str = "functionName") -> str:
+    where = f"Value '{value}' at '{member}'"
     return f"1 validation error detected: {where} failed to satisfy constraint: {constraint}"

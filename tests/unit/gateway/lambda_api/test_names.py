@@ -119,6 +119,21 @@ def test_a_qualifier_may_be_repeated_but_not_contradicted() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("qualifier", "constraint"),
+    [
+        ("no spaces", r"Member must satisfy regular expression pattern: \$(LATEST(\.PUBLISHED)?)|[a-zA-Z0-9-_$]+"),
+        ("x" * 129, "Member must have length less than or equal to 128"),
+    ],
+)
+def test_a_qualifier_has_a_shape(qualifier: str, constraint: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        qualified(parsed("hello"), qualifier)
+    assert caught.value.message == (
+        f"1 validation error detected: Value '{qualifier}' at 'qualifier' failed to satisfy constraint: {constraint}"
+    )
+
+
 def test_operations_on_the_whole_function_refuse_a_qualifier() -> None:
     assert function_level(parsed("hello")) == "hello"
     with pytest.raises(InvalidParameterValue, match="permitted on Lambda functions only"):
