@@ -86,6 +86,7 @@ class HttpRuntime:
         self._connections: set[_Connection] = set()
         self._asking: _Connection | None = None
         self._kept: tuple[Invocation, int] | None = None
+        self._cut_off = ""
         self._is_closed = False
         self.has_spoken = False
         self._loop.add_reader(listener.fileno(), self._accept)
@@ -118,11 +119,13 @@ class HttpRuntime:
         if self._asking is connection:
             self._asking = None
         if request.streaming and not self._is_closed:
-            self._loop.call_later(TRUNCATION_GRACE_S, self._truncated, request.streaming)
+            self._cut_off = request.streaming
+            self._loop.call_later(TRUNCATION_GRACE_S, self._truncated)
 
-    def _truncated(self, request_id: str) -> None:
-        """The runtime lives on, but nothing more of this response can come."""
-        if not self._is_closed:
+    def _truncated(self) -> None:
+        """The runtime lives on, but nothing more of its response can come."""
+        request_id, self._cut_off = self._cut_off, ""
+        if request_id and not self._is_closed:
             error = error_payload(TRUNCATED, f"RequestId: {request_id} Error: the response was cut off")
             with suppress(OutOfTurn):
                 self._api.end(request_id, error)
@@ -202,6 +205,7 @@ class HttpRuntime:
 
     def _next(self, connection: "_Connection") -> None:
         self.has_spoken = True
+        self._truncated()
         if self._kept is not None:
             (invocation, deadline_ms), self._kept = self._kept, None
             connection.reply(200, invocation.payload, _event_headers(invocation, deadline_ms))

@@ -396,3 +396,133 @@ def handler(event, context):
         assert isinstance(result, Succeeded) and result.payload == b'"again"'
         assert len(house.containers.started) == 1
     gate.close()
+
+
+# -- over the Runtime API ---------------------------------------------------------------------------------------------
+
+HTTP = """
+import os, socket
+from base64 import b64encode
+def http():
+    api = socket.create_connection(("127.0.0.1", port))
+    return api, api.makefile("rb")
+def reply(lines):
+    head = {}
+    lines.readline()
+    while (line := lines.readline().strip()):
+        name, _, value = line.decode().partition(": ")
+        head[name.lower()] = value
+    return head, lines.read(int(head.get("content-length", 0)))
+def next_event():
+    api, lines = http()
+    api.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\\r\\n\\r\\n")
+    head, _ = reply(lines)
+    api.sendall(
+        b"POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\\r\\nTransfer-Encoding: chunked\\r\\n"
+        b"Lambda-Runtime-Function-Response-Mode: streaming\\r\\nContent-Type: text/plain\\r\\n\\r\\n"
+        % head["lambda-runtime-aws-request-id"].encode()
+    )
+    return api, lines
+def chunk(data): return b"%x\\r\\n%s\\r\\n" % (len(data), data)
+"""
+"""A runtime of its own, which leaves our protocol for AWS's before its init is over."""
+
+
+async def test_a_runtime_of_its_own_streams(house: House, gate: Gate) -> None:
+    function = house.function(
+        HTTP
+        + f"""
+while True:
+    api, lines = next_event()
+    api.sendall(chunk(b"first"))
+    open({str(gate.path)!r}, "rb").read(1)
+    api.sendall(chunk(b"second") + b"0\\r\\n\\r\\n")
+    assert reply(lines)[1] == b'{{"status":"OK"}}'
+"""
+    )
+    for _ in range(2):
+        sink = Sink()
+        outcome = submit(house, function, sink)
+        await sink.has(1)
+        assert (sink.content_type, sink.pieces) == (TYPE, [b"first"])
+        gate.open()
+        assert isinstance(await ended(outcome), Succeeded)
+        assert sink.pieces == [b"first", b"second"]
+        await house.until(lambda: house.member.call is None)
+    assert len(house.containers.started) == 1
+
+
+async def test_a_runtime_of_its_own_says_in_trailers_that_it_failed(house: House) -> None:
+    function = house.function(
+        HTTP
+        + """
+while True:
+    api, lines = next_event()
+    error = b64encode(b'{"errorType":"Own"}')
+    api.sendall(chunk(b"half") + b"0\\r\\nLambda-Runtime-Function-Error-Type: Own\\r\\n")
+    api.sendall(b"Lambda-Runtime-Function-Error-Body: " + error + b"\\r\\n\\r\\n")
+    reply(lines)
+"""
+    )
+    sink = Sink()
+    result = await ended(submit(house, function, sink))
+
+    assert isinstance(result, FunctionFailed)
+    assert (result.kind, result.payload) == (FailureKind.HANDLER, b'{"errorType":"Own"}')
+    assert sink.pieces == [b"half"]
+
+
+@pytest.mark.parametrize(
+    ("last", "kind", "error_type"),
+    [
+        ("api.close(); lines.close()", FailureKind.HANDLER, "TruncatedResponse"),
+        ("os._exit(3)", FailureKind.EXIT, "ExitError"),
+    ],
+)
+async def test_a_response_that_breaks_off_is_told_from_a_death(
+    house: House, last: str, kind: FailureKind, error_type: str
+) -> None:
+    function = house.function(
+        HTTP
+        + f"""
+while True:
+    api, lines = next_event()
+    api.sendall(chunk(b"half"))
+    {last}
+"""
+    )
+    sink = Sink()
+    result = await ended(submit(house, function, sink))
+
+    assert isinstance(result, FunctionFailed)
+    assert (result.kind, json.loads(result.payload)["errorType"]) == (kind, f"Runtime.{error_type}")
+
+
+async def test_a_caller_that_has_enough_makes_a_runtime_of_its_own_wait(house: House) -> None:
+    function = house.function(
+        HTTP
+        + """
+import select
+while True:
+    api, lines = next_event()
+    api.setblocking(False)
+    rest = chunk(b"x" * 65536) * 280
+    while rest and select.select([], [api], [], 0.3)[1]:
+        rest = rest[api.send(rest):]
+    print(len(rest), "bytes cannot be written", flush=True)
+    api.setblocking(True)
+    api.sendall(rest + chunk(b"the end") + b"0\\r\\n\\r\\n")
+    reply(lines)
+"""
+    )
+    sink = Sink()
+    sink.is_full = True
+    outcome = submit(house, function, sink)
+
+    await house.journal.saw("bytes cannot be written")
+    assert "\n0 bytes cannot be written" not in house.journal.text
+    assert 0 < len(sink.body) <= MEBIBYTE
+    sink.go_on()
+
+    assert isinstance(await ended(outcome), Succeeded)
+    assert sink.body.endswith(b"the end")
