@@ -3,13 +3,16 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from tests.unit.gateway.served import Served, serving
 
+from hearth.core.function import FunctionName
 from hearth.core.invocation import Invocation, Ledger, Outcome, Succeeded
+from hearth.core.records import Logging
 from hearth_gateway.server import MAX_UPLOAD_BYTES
 
 HELLO_LOG = "/aws/lambda/hello"
@@ -123,6 +126,27 @@ async def test_logs_are_lines_of_json(served: Served) -> None:
 async def test_logs_that_cannot_be_shown_are_an_error(served: Served, target: str, status: int) -> None:
     async with served.client.get(served.url(f"/_hearth/logs/{target}")) as response:
         assert response.status == status
+
+
+async def test_of_a_shared_group_each_function_shows_its_own_lines(served: Served) -> None:
+    found = served.registry.find("hello")
+    assert found is not None
+    configuration = replace(found.latest.deployment.configuration, logging=Logging(group="/shared"))
+    deployment = replace(found.latest.deployment, configuration=configuration)
+    await served.put(replace(found, latest=replace(found.latest, deployment=deployment)))
+    served.logs.append("/shared", "2026/11/21/hello[$LATEST]0", b"mine\n", 1)
+    served.logs.append("/shared", "2026/11/21/hello-other[$LATEST]0", b"not mine\n", 2)
+    async with served.client.get(served.url("/_hearth/logs/hello")) as response:
+        assert [json.loads(line)[2] async for line in response.content] == ["mine\n"]
+
+
+async def test_following_ends_with_the_function(served: Served) -> None:
+    served.logs.append(HELLO_LOG, "s", b"last\n", 1)
+    async with asyncio.timeout(20), served.client.get(served.url("/_hearth/logs/hello?follow=1")) as response:
+        assert json.loads(await response.content.readline()) == [1, "s", "last\n"]
+        async with served.registry.writing("hello"):
+            await served.registry.remove(FunctionName("hello"))
+        assert await response.content.read() == b""
 
 
 async def test_logs_are_followed_until_the_reader_goes(served: Served) -> None:
