@@ -13,6 +13,7 @@ from tests.integration.engine_house import RUNTIME, House
 
 from hearth.core.invocation import Succeeded, Throttled, ThrottleReason
 from hearth_scheduler.core.environment import Phase
+from hearth_scheduler.core.fleet import Policy
 from hearth_scheduler.member import FUNCTION_FILE
 from hearth_scheduler.ports import ContainerRequest
 
@@ -263,3 +264,61 @@ async def _start_stranger(house: House) -> None:
     await house.containers.start(
         ContainerRequest("stranger", "image", (), places, "0", RUNTIME, memory_mib=128, cpus=None)
     )
+
+
+INITIALISED = (
+    "import os\ndef handler(event, context): return [os.environ['AWS_LAMBDA_INITIALIZATION_TYPE'], os.getpid()]"
+)
+
+
+async def test_provisioned_environments_are_kept_over_a_restart_and_none_is_started_in_their_stead(
+    house: House,
+) -> None:
+    await house.build().__aenter__()
+    function = house.function(INITIALISED)
+    house.engine.provision(function.name, function.version, 2)
+    await house.until(lambda: house.engine.provisioned(function.name, function.version).available == 2)
+    await house.crash()
+
+    engine = house.build(epoch="2")
+    engine.configure(function)
+    engine.provision(function.name, function.version, 2)
+    async with engine:
+        await house.until(lambda: engine.provisioned(function.name, function.version).available == 2)
+        answer = await house.invoke(function)
+
+        assert isinstance(answer, Succeeded)
+        assert json.loads(answer.payload)[0] == "provisioned-concurrency"
+        assert len(house.containers.started) == 2
+
+
+async def test_an_environment_whose_credentials_would_run_out_is_not_used_after_a_restart(house: House) -> None:
+    policy = Policy(environment_lifetime_s=3600)
+    await house.build(policy, wall=lambda: 1_000_000.0).__aenter__()
+    function = house.function("import os\ndef handler(event, context): return os.getpid()")
+    before = await house.invoke(function)
+    await house.crash()
+
+    engine = house.build(policy, epoch="2", wall=lambda: 1_000_000.0 + 3601)
+    engine.configure(function)
+    async with engine:
+        await house.until(lambda: engine.counters["stop-aged"] == 1)
+        after = await house.invoke(function)
+
+    assert isinstance(before, Succeeded) and isinstance(after, Succeeded)
+    assert before.payload != after.payload
+
+
+async def test_an_environment_that_was_told_another_address_of_aws_is_not_adopted(house: House) -> None:
+    await house.build(endpoints={"AWS_ENDPOINT_URL": "http://one"}).__aenter__()
+    function = house.function("import os\ndef handler(event, context): return os.environ['AWS_ENDPOINT_URL']")
+    before = await house.invoke(function)
+    await house.crash()
+
+    engine = house.build(epoch="2", endpoints={"AWS_ENDPOINT_URL": "http://another"})
+    engine.configure(function)
+    async with engine:
+        after = await house.invoke(function)
+
+    assert isinstance(before, Succeeded) and isinstance(after, Succeeded)
+    assert (before.payload, after.payload) == (b'"http://one"', b'"http://another"')
