@@ -77,6 +77,13 @@ def revoke(access_key_id: Annotated[str, typer.Argument(metavar="ID", help="The 
     say(f"{access_key_id} is revoked")
 
 
+@app.command()
+def rotate() -> None:
+    """Give the administrator a new key. Whatever uses the old one stops working at once: ask `hearth env` again."""
+    key = _asked(configuration.load(), "POST", f"{PATH}/administrator")
+    say(f"the administrator's key is {key['access_key_id']} now; `hearth env` exports it")
+
+
 def allowing(actions: list[str], functions: list[str], settings: Settings) -> dict[str, Any]:
     """A policy that allows these actions on these functions and all of their versions and aliases."""
     resources = [resource for name in functions for resource in _resources(name, settings)]

@@ -1,5 +1,6 @@
 """Who is let in: the keys, the authenticator and the gate of one Hearth, made from its settings and secrets."""
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -10,12 +11,12 @@ from hearth.access_keys import AccessKey, AccessKeys
 from hearth.adapters.redis_store import RedisAccessKeyStore, RedisRoleStore
 from hearth.config import Settings
 from hearth.core import identity
-from hearth.core.errors import ResourceNotFound
+from hearth.core.errors import ResourceNotFound, ServiceError
 from hearth.core.identity import SessionIssuer
 from hearth.registry import Registry
 from hearth.roles import RoleStore
 from hearth_cli.console import Failure
-from hearth_cli.locations import DataDir, key_pair, session_key
+from hearth_cli.locations import DataDir, KeyPair, key_pair, replace_key_pair, session_key
 from hearth_gateway.auth.authentication import Authenticator, SignatureAuthenticator, TrustingAuthenticator
 from hearth_gateway.auth.gate import Gate
 from hearth_gateway.auth.url_guard import UrlGuard
@@ -48,7 +49,13 @@ async def doors(
     """The doors of this installation. The gate has to know what function a mapping feeds."""
     pair = key_pair(place)
     admin = AccessKey(pair.access_key_id, pair.secret_access_key)
-    keys = AccessKeys(RedisAccessKeyStore(client), settings.account, admin, SessionIssuer(session_key(place)))
+    keys = AccessKeys(
+        RedisAccessKeyStore(client),
+        settings.account,
+        admin,
+        SessionIssuer(session_key(place)),
+        keep_admin=partial(_keep_admin, place),
+    )
     await keys.load()
     roles = RoleStore(RedisRoleStore(client))
     await roles.load()
@@ -59,6 +66,14 @@ async def doors(
     gate.function_of_mapping = partial(_function_of_mapping, sources)
     guard = UrlGuard(authenticator, gate, wants_statement=settings.url_policy == "required")
     return Doors(keys, roles, authenticator, gate, guard)
+
+
+async def _keep_admin(place: DataDir, key: AccessKey) -> None:
+    pair = KeyPair(key.access_key_id, key.secret_access_key)
+    try:
+        await asyncio.to_thread(replace_key_pair, place, pair)
+    except OSError as error:
+        raise ServiceError(f"The key cannot be written down: {error.strerror}") from error
 
 
 def _authenticator(settings: Settings, keys: AccessKeys) -> Authenticator:

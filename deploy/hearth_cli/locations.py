@@ -9,13 +9,14 @@ import os
 import secrets
 import string
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hearth.config import Settings
 from hearth.core.identity import MASTER_KEY_BYTES
 from hearth_cli.console import Failure
 
+_KEY_PAIR = "access-key.json"
 _ACCESS_KEY_ALPHABET = string.ascii_uppercase + "234567"
 
 
@@ -104,7 +105,21 @@ def key_pair(place: DataDir) -> KeyPair:
             "secret_access_key": secrets.token_urlsafe(30),
         }
     )
-    return KeyPair(**json.loads(_made_once(place, "access-key.json", fresh)))
+    return KeyPair(**json.loads(_made_once(place, _KEY_PAIR, fresh)))
+
+
+def replace_key_pair(place: DataDir, pair: KeyPair) -> None:
+    """From now on this is the installation's key pair. The file is the old or the new one at every moment."""
+    path = place.keys / _KEY_PAIR
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    _link_new(fresh, json.dumps(asdict(pair)))
+    fresh.replace(path)
+    directory = os.open(place.keys, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def session_key(place: DataDir) -> bytes:

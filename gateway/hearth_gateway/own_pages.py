@@ -32,6 +32,7 @@ HEALTH = "/health"
 CODE_PREFIX = "/_hearth/code/"
 LOGS_PREFIX = "/_hearth/logs/"
 KEYS = "/_hearth/keys"
+ADMINISTRATOR = "administrator"
 
 LOG_BYTES = 65_536
 """What `/_hearth/logs/<name>` shows if not told otherwise."""
@@ -119,7 +120,8 @@ def _is_of(record: FunctionRecord, group: str, entry: tuple[int, str, str]) -> b
 
 
 class KeyPages:
-    """Access keys over HTTP: GET lists them, POST makes one, DELETE of `/_hearth/keys/<id>` revokes it."""
+    """Access keys over HTTP: GET lists them, POST makes one, DELETE of `/_hearth/keys/<id>` revokes it, and POST to
+    `/_hearth/keys/administrator` gives the administrator a new one."""
 
     def __init__(self, keys: AccessKeys, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
@@ -135,6 +137,8 @@ class KeyPages:
                 return _json([_shown(key) for key in self._keys])
             case "POST", False:
                 return await self._create(body)
+            case "POST", True if access_key_id == ADMINISTRATOR:
+                return _with_secret(await self._keys.rotate(self._clock()))
             case "DELETE", True:
                 await self._keys.revoke(access_key_id)
                 return ApiResponse(204)
@@ -146,8 +150,7 @@ class KeyPages:
             wanted = _NewKey.model_validate_json(body)
         except ValidationError as error:
             raise InvalidRequestContent(f"Could not read the request for a key: {error.errors()[0]['msg']}") from error
-        key = await self._keys.create(wanted.user, wanted.policies, self._clock())
-        return _json({**_shown(key), "secret_access_key": key.secret_access_key}, 201)
+        return _with_secret(await self._keys.create(wanted.user, wanted.policies, self._clock()))
 
 
 def is_own(path: str) -> bool:
@@ -163,6 +166,10 @@ def _shown(key: AccessKey) -> dict[str, Any]:
         "created_s": key.created_s,
         "policies": [orjson.loads(policy) for policy in key.policies],
     }
+
+
+def _with_secret(key: AccessKey) -> ApiResponse:
+    return _json({**_shown(key), "secret_access_key": key.secret_access_key}, 201)
 
 
 def _json(value: object, status: int = 200) -> ApiResponse:

@@ -4,14 +4,14 @@ Rule 1: the key of the installation is the administrator's; it is made by the fi
 Rule 2: keys made later are users, each with policies of its own. The store is written before memory, so a key that was
 shown works after a crash, and one that was revoked stays so.
 Rule 3: temporary keys are not kept at all (`core/identity.py`); they end with the role or key they came from.
-State: `_keys` is changed by `load`, `create` and `revoke` only.
+State: `_keys` is changed by `load`, `create` and `revoke` only, `_admin` by `rotate` only.
 """
 
 import asyncio
 import hmac
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 
@@ -56,14 +56,31 @@ class AccessKey:
     created_s: int = 0
 
 
+KeepAdmin = Callable[[AccessKey], Awaitable[None]]
+"""Writes the administrator's key down, durably."""
+
+
+async def _nowhere(key: AccessKey) -> None:
+    """Where the administrator's key is not kept."""
+
+
 class AccessKeys:
     """Every key: the `Identities` of this installation."""
 
-    def __init__(self, store: AccessKeyStore, account: str, admin: AccessKey, issuer: SessionIssuer) -> None:
+    def __init__(
+        self,
+        store: AccessKeyStore,
+        account: str,
+        admin: AccessKey,
+        issuer: SessionIssuer,
+        *,
+        keep_admin: KeepAdmin = _nowhere,
+    ) -> None:
         self._store = store
         self._account = account
         self._issuer = issuer
-        self._admin = Credential(admin.secret_access_key, identity.root(account, admin.access_key_id))
+        self._admin = _admin(admin, account)
+        self._keep_admin = keep_admin
         self._keys: dict[str, tuple[AccessKey, Credential]] = {}
         self._writing = asyncio.Lock()
         self._read = lru_cache(maxsize=_KNOWN_SESSIONS)(issuer.read)
@@ -89,13 +106,7 @@ class AccessKeys:
     async def create(self, user: str, policies: Sequence[str], now_s: float) -> AccessKey:
         """A new key for this user, durable when this returns. Its secret is in the answer and nowhere else."""
         _check(user, policies)
-        key = AccessKey(
-            "AKIA" + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH)),
-            secrets.token_urlsafe(_SECRET_BYTES),
-            user,
-            tuple(policies),
-            int(now_s),
-        )
+        key = _new_key(user, policies, now_s)
         async with self._writing:
             if len(self._keys) >= MAX_KEYS:
                 raise ResourceConflict(f"There are {MAX_KEYS} access keys already. Revoke one first.")
@@ -110,6 +121,14 @@ class AccessKeys:
                 raise ResourceNotFound(f"There is no access key {access_key_id}.")
             await self._store.delete(access_key_id)
             del self._keys[access_key_id]
+
+    async def rotate(self, now_s: float) -> AccessKey:
+        """A new key for the administrator; the old one is worth nothing from now on, nor are its sessions."""
+        key = _new_key("", (), now_s)
+        async with self._writing:
+            await self._keep_admin(key)
+            self._admin = _admin(key, self._account)
+        return key
 
     def issue_session(
         self, subject: str, session_name: str, now_s: float, lifetime_s: float, *, policy: str = ""
@@ -154,6 +173,15 @@ class AccessKeys:
         policies = tuple(parse_policy(text) for text in key.policies)
         principal = identity.user(self._account, key.user, policies, key.access_key_id)
         return Credential(key.secret_access_key, principal)
+
+
+def _admin(key: AccessKey, account: str) -> Credential:
+    return Credential(key.secret_access_key, identity.root(account, key.access_key_id))
+
+
+def _new_key(user: str, policies: Sequence[str], now_s: float) -> AccessKey:
+    access_key_id = "AKIA" + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
+    return AccessKey(access_key_id, secrets.token_urlsafe(_SECRET_BYTES), user, tuple(policies), int(now_s))
 
 
 def _no_role(role_arn: str) -> tuple[PolicyDocument, ...] | None:

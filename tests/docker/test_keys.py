@@ -78,6 +78,17 @@ def test_keys_are_good_in_any_region(hearth: House, function: str) -> None:
     assert code_of(client(hearth, (pair[0], "wrong")).list_functions) == "InvalidSignatureException"
 
 
+def test_the_administrators_key_is_replaced(hearth: House, function: str) -> None:
+    old = hearth.variables["AWS_ACCESS_KEY_ID"], hearth.variables["AWS_SECRET_ACCESS_KEY"]
+
+    hearth.command("keys", "rotate")
+    hearth.variables = json.loads(hearth.command("env", "--json"))
+    hearth.api = hearth.client()
+
+    assert code_of(client(hearth, old).list_functions) == "UnrecognizedClientException"
+    assert hearth.api.invoke(FunctionName=function, Payload=b"1")["StatusCode"] == 200
+
+
 def test_nobody_is_let_in(hearth: House, function: str) -> None:
     for method, path in (
         ("POST", f"/2015-03-31/functions/{function}/invocations"),

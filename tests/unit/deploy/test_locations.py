@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hearth_cli.console import Failure
-from hearth_cli.locations import DataDir, key_pair, redis_password
+from hearth_cli.locations import DataDir, KeyPair, key_pair, redis_password, replace_key_pair, session_key
 
 
 @pytest.fixture
@@ -37,6 +37,21 @@ def test_secrets_are_for_their_owner_alone(place: DataDir) -> None:
     key_pair(place)
     redis_password(place)
     assert {stat.S_IMODE(path.stat().st_mode) for path in place.keys.iterdir()} == {0o600}
+
+
+def test_a_key_pair_can_be_replaced_and_stays_a_secret(place: DataDir) -> None:
+    key_pair(place)
+    fresh = KeyPair("AKIAFRESH", "secret")
+
+    replace_key_pair(place, fresh)
+
+    assert key_pair(place) == fresh
+    assert [stat.S_IMODE(path.stat().st_mode) for path in place.keys.iterdir()] == [0o600]
+
+
+def test_the_key_of_sessions_stays_the_same(place: DataDir) -> None:
+    assert session_key(place) == session_key(place)
+    assert len(session_key(place)) == 32
 
 
 def test_of_many_that_ask_first_all_get_the_same_password(place: DataDir) -> None:

@@ -209,3 +209,34 @@ def test_a_forged_token_is_unknown(data: st.DataObject) -> None:
 def test_no_text_is_a_token_by_chance(text: str) -> None:
     with pytest.raises(UnknownToken):
         SessionIssuer(MASTER_KEY).read(text)
+
+
+async def test_the_administrator_gets_a_new_key_and_the_old_one_is_dead() -> None:
+    kept: list[AccessKey] = []
+
+    async def keep(key: AccessKey) -> None:
+        kept.append(key)
+
+    keys = AccessKeys(InMemoryStore(), ACCOUNT, ADMIN, SessionIssuer(MASTER_KEY), keep_admin=keep)
+    session = keys.issue_session(ADMIN.access_key_id, "s", NOW_S, 900)
+
+    fresh = await keys.rotate(NOW_S)
+
+    assert kept == [fresh]
+    found = principal(keys, fresh.access_key_id)
+    assert isinstance(found, Principal)
+    assert found.is_admin
+    assert principal(keys, "AKIAADMIN") is Refusal.UNKNOWN
+    assert principal(keys, session.access_key_id, session.session_token) is Refusal.UNKNOWN
+
+
+async def test_a_key_that_cannot_be_kept_changes_nothing() -> None:
+    async def fail(key: AccessKey) -> None:
+        raise ServiceError("no room")
+
+    keys = AccessKeys(InMemoryStore(), ACCOUNT, ADMIN, SessionIssuer(MASTER_KEY), keep_admin=fail)
+
+    with pytest.raises(ServiceError):
+        await keys.rotate(NOW_S)
+
+    assert isinstance(principal(keys, "AKIAADMIN"), Principal)

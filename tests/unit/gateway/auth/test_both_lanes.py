@@ -227,6 +227,17 @@ async def test_keys_are_made_and_revoked_by_the_administrator(house: House) -> N
     assert list(house.keys) == []
 
 
+async def test_the_administrators_key_is_replaced_at_once(house: House) -> None:
+    guest = await house.key(allow("*", "*"))
+    assert (await house.call("POST", "/_hearth/keys/administrator", key=guest))[0] == 403
+
+    fresh = json.loads((await house.call("POST", "/_hearth/keys/administrator"))[2])
+
+    assert (await house.call("POST", INVOKE, b"{}"))[0] == 403
+    admin = AccessKey(fresh["access_key_id"], fresh["secret_access_key"])
+    assert (await house.call("POST", INVOKE, b"{}", admin))[0] == 200
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"user": "a b"}', b'{"user": "a", "policies": ["{}"]}'])
 async def test_a_key_that_cannot_be_made_is_not_made(house: House, body: bytes) -> None:
     assert (await house.call("POST", "/_hearth/keys", body))[0] == 400
