@@ -49,6 +49,7 @@ class Answers:
         call = self._call(member, request_id)
         if call is None:
             return
+        self._counters["streams"] += 1
         sink = call.invocation.stream
         if sink is None:
             call.streamed = Collected(content_type)

@@ -109,6 +109,7 @@ def handler(event, context):
     result = await ended(outcome)
     assert isinstance(result, Succeeded) and result.payload == b""
     assert sink.pieces == [b"first", b"second"]
+    assert house.engine.counters["streams"] == 1
     assert isinstance(await house.invoke(house.function(name="other")), Succeeded)
 
 
