@@ -1,11 +1,13 @@
 """Aliases, from end to end: as a client library sees them."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.unit.gateway.lambda_api.harness import ARN, Harness
 
+from hearth.core.attachments import ProvisionedConcurrency
 from hearth.core.errors import (
     InvalidParameterValue,
     PreconditionFailed,
@@ -198,13 +200,27 @@ async def test_a_deleted_alias_takes_with_it_what_was_attached_to_it(api: Harnes
         Action="lambda:InvokeFunction",
         Principal="s3.amazonaws.com",
     )
+    await api.call("PutFunctionEventInvokeConfig", FunctionName="hello", Qualifier="prod", MaximumRetryAttempts=1)
+    await api.call(
+        "PutRuntimeManagementConfig", FunctionName="hello", Qualifier="prod", UpdateRuntimeOn="FunctionUpdate"
+    )
+    found = api.registry.find("hello")
+    assert found is not None
+    await api.registry.put(
+        replace(found, provisioned={"prod": ProvisionedConcurrency(1, 0), "2": ProvisionedConcurrency(2, 0)})
+    )
     assert api.registry.find_by_url(url_id) is not None
     await api.call("DeleteAlias", FunctionName="hello", Name="prod")
     assert api.registry.find_by_url(url_id) is None
     await create(api)
-    for operation in ("GetFunctionUrlConfig", "GetPolicy"):
+    for operation in ("GetFunctionUrlConfig", "GetPolicy", "GetFunctionEventInvokeConfig"):
         with pytest.raises(ResourceNotFound):
             await api.call(operation, FunctionName="hello", Qualifier="prod")
+    found = api.registry.find("hello")
+    assert found is not None
+    assert found.provisioned.keys() == {"2"}
+    settings = await api.call("GetRuntimeManagementConfig", FunctionName="hello", Qualifier="prod")
+    assert settings["UpdateRuntimeOn"] == "Auto"
 
 
 async def test_each_alias_has_a_url_of_its_own(api: Harness) -> None:
