@@ -227,7 +227,7 @@ def _surroundings(settings: Settings, host: Host, place: DataDir, inside: Reach,
         epoch=run,
         images={choice.interpreter: choice.image.reference for choice in choices.values()},
         interpreters={identifier: choice.interpreter for identifier, choice in choices.items()},
-        endpoints=endpoint_variables(inside.url, settings.aws_endpoints),
+        endpoints=endpoint_variables(inside.url, inside.services),
         credentials=RoleCredentials(SessionIssuer(session_key(place)), settings.environment_lifetime_s),
     )
 

@@ -24,7 +24,7 @@ def _reach(gateway: str | None = GATEWAY, **settings: Any) -> Reach:
 def test_the_gateway_of_the_functions_network_is_listened_on_and_told() -> None:
     port = _port()
 
-    assert _reach(port=port) == Reach(f"http://{GATEWAY}:{port}", (GATEWAY,))
+    assert _reach(port=port) == Reach(f"http://{GATEWAY}:{port}", {}, (GATEWAY,))
 
 
 def test_where_everything_is_listened_on_nothing_more_is() -> None:
@@ -42,6 +42,18 @@ def test_without_signatures_or_without_a_network_there_is_no_way(settings: dict[
 
 def test_an_address_of_ones_own_is_told_and_nothing_is_listened_on() -> None:
     assert _reach(function_endpoint="https://hearth.example", auth="none") == Reach("https://hearth.example")
+
+
+@pytest.mark.parametrize(
+    ("url", "inside"),
+    [
+        ("http://127.0.0.1:9000", f"http://{GATEWAY}:9000"),
+        ("https://localhost/path", f"https://{GATEWAY}/path"),
+        ("http://minio.example:9000", "http://minio.example:9000"),
+    ],
+)
+def test_a_service_on_this_hosts_loopback_has_another_address_inside(url: str, inside: str) -> None:
+    assert _reach(aws_endpoints={"s3": url}).services == {"s3": inside}
 
 
 def test_a_gateway_that_is_not_on_this_host_is_not_told() -> None:
