@@ -28,6 +28,7 @@ from hearth.ports import LogReader, Scheduler
 from hearth.registry import Registry
 from hearth_gateway.auth.authentication import Authenticator, Ticket, verify, verify_aside
 from hearth_gateway.auth.gate import Gate, Permit
+from hearth_gateway.auth.refusals import Refusals
 from hearth_gateway.auth.url_guard import UrlGuard
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.error_rendering import render
@@ -123,6 +124,7 @@ class GatewayServer:
         self._random = RandomBytes()
         self._authenticator = services.authenticator
         self._gate = services.gate
+        self._refusals = Refusals()
         self._stopping = asyncio.Event()
         self._entrance = NeighbourEntrance(services.neighbours, services.authenticator, services.gate)
         self._key_pages = KeyPages(services.keys)
@@ -193,6 +195,7 @@ class GatewayServer:
                 return None
             running = self._services.scheduler.submit(invocation)
         except Exception as error:  # the top of a request
+            self._refusals.note(error, peer)
             done(identity, failed(error))
             return None
 
@@ -219,6 +222,7 @@ class GatewayServer:
             headers = LowerHeaders(head.headers)
             response = answered(await self._invoker.invoke(label, query, headers, body=body, request_id=identity))
         except Exception as error:  # the top of a request
+            self._refusals.note(error, ticket.caller.source_ip)
             response = failed(error)
         done(identity, response)
 
@@ -227,6 +231,7 @@ class GatewayServer:
         try:
             return await self._dispatch(request, identity)
         except HearthError as error:
+            self._refusals.note(error, request.remote or "")
             return _error(error, identity)
         except (ConnectionError, ClientError):
             # The caller went away in the middle of its request; whatever is answered, nobody reads it.
@@ -312,7 +317,9 @@ class GatewayServer:
         if request.method not in ("GET", "HEAD"):
             raise UnknownOperation(f"{request.method} {path} is no operation of this service.")
         if path == HEALTH:
-            return _answer(ApiResponse(200, orjson.dumps(self._services.health()), _JSON), identity)
+            refused = {"refused": dict(self._refusals.counts)} if self._refusals.counts else {}
+            health = orjson.dumps({**self._services.health(), **refused})
+            return _answer(ApiResponse(200, health, _JSON), identity)
         expires, signature = query.get("expires", [""])[0], query.get("signature", [""])[0]
         sha256 = path.removeprefix(CODE_PREFIX)
         file = self._services.packages.signed_file(sha256, expires, signature, time.time())

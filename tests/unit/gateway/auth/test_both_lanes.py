@@ -97,6 +97,17 @@ async def test_the_health_is_for_everybody(house: House) -> None:
     assert (await house.send(Signed("GET", "/health", "", {b"host": b"h"})))[0] == 200
 
 
+async def test_refusals_are_counted_for_who_runs_it(house: House) -> None:
+    nobody = Signed("POST", INVOKE, "", {b"host": b"h"})
+    await house.send(nobody, b"{}")
+    await house.send(nobody, b"{}")
+    await house.call("POST", INVOKE, b"{}", await house.key())
+
+    health = json.loads((await house.send(Signed("GET", "/health", "", {b"host": b"h"})))[2])
+
+    assert health["refused"] == {"MissingAuthenticationTokenException": 2, "AccessDeniedException": 1}
+
+
 async def test_a_changed_body_reaches_nobody(house: House) -> None:
     request = signed("POST", INVOKE, b"[1]", key=ADMIN.access_key_id, secret=ADMIN.secret_access_key, base="http://h")
     status, headers, _ = await house.send(request, b"[2]")
