@@ -3,6 +3,9 @@
 Each method is one event: it changes the state and returns what is to be done about it. Nothing here waits, reads a
 clock or touches the world. The engine feeds events and performs effects.
 
+It is long because one event may touch everything here, and each step must leave the whole consistent (`check`). What can
+be decided alone has its own module: caps, reservations, growth, stock, memory, provision.
+
 Rule 1: a request takes the warmest idle environment; failing that it waits for whichever comes first, a new
 environment or one that falls idle. Choosing an environment and marking it BUSY is one step.
 Rule 2: caps are exact. Places (invocations in flight) of a function never exceed its cap, nor do the environments of
@@ -24,12 +27,11 @@ from dataclasses import dataclass
 
 from hearth.core.function import FunctionName, FunctionVersion
 from hearth.core.provisioning import ProvisionedState, ProvisioningProblem
-from hearth_scheduler.core.caps import Caps, Share
+from hearth_scheduler.core.caps import Caps
 from hearth_scheduler.core.effects import (
     Conclude,
     Dispatch,
     Effect,
-    Grant,
     Refusal,
     Specialise,
     StartFor,
@@ -42,6 +44,7 @@ from hearth_scheduler.core.environment import NEVER, Environment, Phase, Signal
 from hearth_scheduler.core.growth import Host, decide
 from hearth_scheduler.core.memory import STEM_MIB, MemoryBudget
 from hearth_scheduler.core.pool import FINISHING_S, UNDER_WAY, Pool, Request
+from hearth_scheduler.core.reservations import Reservations
 from hearth_scheduler.core.stock import Stock
 
 MAX_REPEATS = 2
@@ -97,8 +100,7 @@ class Fleet:
         self._interpreter_of = interpreter_of
         self._hungry: dict[Pool, None] = {}
         self._unready: dict[Pool, None] = {}  # not all of what is provisioned is initialised
-        self._reservations: dict[str, FunctionVersion] = {}  # waiting, in order
-        self._granted: dict[str, FunctionVersion] = {}
+        self.reservations = Reservations(self.caps)
         self._closing = False
 
     # -- functions ---------------------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ class Fleet:
             for environment in [*pool.idle.values(), *pool.provision.idle.values()][:excess]:
                 self._stop(environment, StopReason.SURPLUS, now, effects)
             self._adjust(pool, now)
-        self._grant(effects)
+        self.reservations.grant(effects)
         self._feed(now, effects)
         return effects
 
@@ -160,7 +162,7 @@ class Fleet:
         if pool is not None:
             pool.provision.forgive()
             self._adjust(pool, now)
-        self._grant(effects)
+        self.reservations.grant(effects)
         self._feed(now, effects)
         return effects
 
@@ -181,7 +183,7 @@ class Fleet:
         """A request; with a granted reservation it is admitted already."""
         pool = self.pools.get(function.key) or self._pool(function)
         if reservation_id:
-            self._redeem(reservation_id, pool)
+            self.reservations.redeem(reservation_id, pool.share)
         else:
             reason = self.caps.refusal(pool.share)
             if reason is not None:
@@ -213,19 +215,16 @@ class Fleet:
 
     def reserve(self, reservation_id: str, function: FunctionVersion) -> list[Effect]:
         """Ask for a place; `Grant` comes now or later, in order of asking."""
-        self._reservations[reservation_id] = function
+        self.reservations.ask(reservation_id, function)
         effects: list[Effect] = []
-        self._grant(effects)
+        self.reservations.grant(effects)
         return effects
 
     def release(self, reservation_id: str, now: float) -> list[Effect]:
         """Give an unused reservation back, granted or not."""
         effects: list[Effect] = []
-        if self._reservations.pop(reservation_id, None) is None:
-            function = self._granted.pop(reservation_id, None)
-            if function is not None:
-                self.caps.vacate(self.caps.share(function.key))
-                self._grant(effects)
+        if self.reservations.take_back(reservation_id):
+            self.reservations.grant(effects)
         return effects
 
     # -- news of environments ------------------------------------------------------------------------------------
@@ -816,24 +815,8 @@ class Fleet:
             if environment is not None and environment.request_id == request.id:
                 environment.request_id = None
         self.caps.vacate(request.pool.share)
-        if self._reservations:
-            self._grant(effects)
-
-    def _grant(self, effects: list[Effect]) -> None:
-        for reservation_id, function in list(self._reservations.items()):
-            share = self.caps.share(function.key)
-            if self.caps.refusal(share) is None:
-                del self._reservations[reservation_id]
-                self._granted[reservation_id] = function
-                self.caps.occupy(share)
-                effects.append(Grant(reservation_id))
-
-    def _redeem(self, reservation_id: str, pool: Pool) -> None:
-        """A granted place is used, perhaps for another version than it was asked for: an alias may have moved."""
-        function = self._granted.pop(reservation_id)
-        if function.key != pool.current.key:
-            self.caps.vacate(self.caps.share(function.key))
-            self.caps.occupy(pool.share)
+        if self.reservations.is_anybody_waiting:
+            self.reservations.grant(effects)
 
     def _expect_no_more(self, environment: Environment) -> None:
         """An adopted environment has shown itself, or never will."""
@@ -880,11 +863,8 @@ class Fleet:
             assert bool(pool.waiting) == (pool in self._hungry), pool
             assert len(pool.provision.members) <= self._target(pool), pool
             assert pool in self._unready or not pool.provision.lacking(self._target(pool)), pool
-        self.caps.check(Counter([r.pool.share for r in self.requests.values()] + self._granted_shares()))
+        self.caps.check(Counter([r.pool.share for r in self.requests.values()] + self.reservations.held))
         for environment in self.environments.values():
             if environment.request_id is not None:
                 assert self.requests[environment.request_id].environment_id == environment.id
             assert environment.deadline >= self.soonest, environment
-
-    def _granted_shares(self) -> list[Share]:
-        return [self.caps.share(function.key) for function in self._granted.values()]
