@@ -3,8 +3,8 @@
 Each method is one event: it changes the state and returns what is to be done about it. Nothing here waits, reads a
 clock or touches the world. The engine feeds events and performs effects.
 
-It is long because one event may touch everything here, and each step must leave the whole consistent (`check`). What can
-be decided alone has its own module: caps, reservations, growth, stock, memory, provision.
+It is long because one event may touch everything here, and each step must leave the whole consistent (`check`). What
+can be decided alone has its own module: caps, reservations, growth, stock, memory, provision.
 
 Rule 1: a request takes the warmest idle environment; failing that it waits for whichever comes first, a new
 environment or one that falls idle. Choosing an environment and marking it BUSY is one step.
