@@ -46,7 +46,8 @@ class DockerImages:
 
     async def ensure(self, image: ContainerImage) -> ContainerImage:
         """See `ContainerImages`."""
-        found = await asyncio.to_thread(self._look, image.resolved) if image.resolved else None
+        name = image.resolved or (image.uri if self._freshness == "missing" else "")
+        found = await asyncio.to_thread(self._look, name) if name else None
         if found is None and (not image.resolved or "@" in image.resolved):
             async with self._pulls:
                 found = await asyncio.to_thread(self._pull, image.resolved or image.uri)

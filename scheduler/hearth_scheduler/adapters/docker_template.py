@@ -91,8 +91,7 @@ class Template:
         }
 
     def _mounts(self, request: ContainerRequest, volumes: Iterable[str]) -> list[dict[str, Any]]:
-        """The init, the socket directory, code, layers and /tmp; what an image declares a volume is read-only like all
-        else.
+        """The init, the socket directory, code, layers and /tmp, and what an image declares a volume.
 
         Mounts, not binds: a missing source is an error instead of a new directory. Without mounting of ours /tmp is
         an anonymous volume: the engine creates it and deletes it with the container, whoever owns what is inside.
@@ -107,7 +106,7 @@ class Template:
             mounts += [_bind(places.task, "/var/task", mode), _bind(places.opt, "/opt", mode)]
         taken = {mount["Target"] for mount in mounts}
         wanted = {str(PurePosixPath("/", volume)) for volume in volumes}
-        return mounts + [{"Type": "volume", "Target": path, "ReadOnly": True} for path in sorted(wanted - taken)]
+        return mounts + [_nothing(path) for path in sorted(wanted - taken)]
 
 
 def completed(launch: Launch, image: Mapping[str, Any]) -> Launch:
@@ -133,6 +132,12 @@ def _bind(source: Path, target: str, mode: BindMode) -> dict[str, Any]:
     """A read-only bind; what is mounted on the source later appears at the target only in mode MOUNT."""
     options = {"Propagation": mode.value}
     return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": True, "BindOptions": options}
+
+
+def _nothing(target: str) -> dict[str, Any]:
+    """An empty directory instead of a volume that the image declares. The engine would make one on the host's disk, of
+    any size, that cannot be read-only; on Lambda there is none, and the directory is as read-only as all else."""
+    return {"Type": "tmpfs", "Target": target, "ReadOnly": True, "TmpfsOptions": {"SizeBytes": 4096}}
 
 
 def _writable(source: Path, target: str) -> dict[str, Any]:

@@ -124,5 +124,5 @@ def test_a_package_on_an_image_that_starts_directly_is_seen_in_it() -> None:
 def test_what_an_image_declares_a_volume_is_read_only_and_takes_no_place_of_ours() -> None:
     found = launched(OF_IMAGE, ("/data/", "/tmp", "/cache"))["HostConfig"]["Mounts"]
 
-    volumes = [mount for mount in found if mount["Type"] == "volume"]
-    assert volumes == [{"Type": "volume", "Target": path, "ReadOnly": True} for path in ("/cache", "/data")]
+    instead = [mount for mount in found if mount["Type"] == "tmpfs"]
+    assert [(mount["Target"], mount["ReadOnly"]) for mount in instead] == [("/cache", True), ("/data", True)]
