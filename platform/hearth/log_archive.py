@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from hearth.core.errors import ResourceNotFound
+from hearth.core.errors import Fault, HearthError, ResourceNotFound
 from hearth.core.log_events import LogEvent, assemble
 from hearth.log_groups import LogGroup
 from hearth.log_ring import LogRing, PutEntry, Segment
@@ -20,6 +20,12 @@ MAX_PAGE_BYTES = 2**20
 EVENT_OVERHEAD_BYTES = 26
 """What an event counts for beside its message (PutLogEvents, Amazon CloudWatch Logs API reference)."""
 MAX_STREAMS_MADE = 10_000
+
+
+class LogLimitExceeded(HearthError):
+    """More of something than is kept."""
+
+    code, status, fault = "LimitExceededException", 400, Fault.CALLER
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +119,21 @@ class LogArchive:
         async with self._logs.settled():
             group = self.group(name)
             if len(group.streams) >= MAX_STREAMS_MADE:
-                raise ResourceNotFound(f"A log group has at most {MAX_STREAMS_MADE} streams that were made.")
+                raise LogLimitExceeded(f"A log group has at most {MAX_STREAMS_MADE} streams that were made.")
             made = {**group.streams, stream: self._logs.now_ms}
             await asyncio.to_thread(self._logs.groups.put, replace(group, streams=made))
             return True
+
+    async def delete_stream(self, name: str, stream: str) -> None:
+        """Delete a stream and its events. One that is written to again begins anew. Raises ResourceNotFound."""
+        if await self.find_stream(name, stream) is None:
+            raise ResourceNotFound("The specified log stream does not exist.")
+        async with self._logs.settled():
+            group = self.group(name)
+            await asyncio.to_thread(self._logs.ring(name).blot, stream)
+            left = {made: at_ms for made, at_ms in group.streams.items() if made != stream}
+            if left != group.streams:
+                await asyncio.to_thread(self._logs.groups.put, replace(group, streams=left))
 
     async def put(self, name: str, entries: list[PutEntry]) -> None:
         """Add events as they are; they are on disk when this returns."""

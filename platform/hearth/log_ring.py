@@ -5,8 +5,8 @@ a killed process or a full disk may have torn it. An entry with a fourth member,
 as one event.
 Rule 2: the oldest segment goes before a new one is begun, so that the budget holds at every moment.
 Rule 3: where entries are kept for some days only, each day begins a segment, so that whole segments expire.
-State: `_segments` and `_is_torn` are changed by `append`, `seal` and `expire` only; one thread at a time does that, any
-may read. `_spans` is filled by readers: a segment that is not the newest does not change any more.
+State: `_segments` and `_is_torn` are changed by `append`, `expire` and `delete` only; one thread at a time does that,
+any may read. `_spans` is filled by readers: a segment that is not the newest does not change any more.
 """
 
 import codecs
@@ -159,6 +159,17 @@ class LogRing:
             del self._segments[segment.number]
             self._spans.pop(segment.number, None)
 
+    def blot(self, stream: str) -> None:
+        """Overwrite every entry of a stream with as many spaces: what is left stays where it is, and keeps its ids."""
+        for segment in self.segments():
+            path = _path(self._directory, segment.number)
+            lines = path.read_bytes().split(b"\n")
+            blotted = [b" " * len(line) if _is_of(line, stream) else line for line in lines]
+            if blotted != lines:
+                with path.open("r+b") as file:
+                    file.write(b"\n".join(blotted))
+                self._spans.pop(segment.number, None)
+
     def delete(self) -> None:
         """Remove the whole log."""
         self._segments.clear()
@@ -255,6 +266,11 @@ def _entry(line: bytes) -> _Stored | None:
     arrived_ms = more[0] if more else None
     is_entry = isinstance(at_ms, int) and isinstance(stream, str) and isinstance(text, str)
     return _Stored(at_ms, stream, text, arrived_ms) if is_entry and isinstance(arrived_ms, int | None) else None
+
+
+def _is_of(line: bytes, stream: str) -> bool:
+    entry = _entry(line)
+    return entry is not None and entry.stream == stream
 
 
 def _shown(entry: _Stored) -> Entry:

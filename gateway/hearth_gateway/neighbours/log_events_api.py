@@ -48,6 +48,7 @@ class LogEventOperations:
         return {
             "DescribeLogStreams": self._describe_streams,
             "CreateLogStream": self._create_stream,
+            "DeleteLogStream": self._delete_stream,
             "PutLogEvents": self._put,
             "GetLogEvents": self._get,
             "FilterLogEvents": self._filter,
@@ -85,6 +86,12 @@ class LogEventOperations:
         self._allow(call, "CreateLogStream", group, stream)
         if not await self._archive.create_stream(group, stream):
             raise already_exists("log stream")
+        return {}
+
+    async def _delete_stream(self, call: Call) -> Members:
+        group, stream = call["logGroupName"], call["logStreamName"]
+        self._allow(call, "DeleteLogStream", group, stream)
+        await self._archive.delete_stream(group, stream)
         return {}
 
     # -- writing ---------------------------------------------------------------------------------------------------

@@ -172,6 +172,19 @@ def test_each_day_begins_a_segment_where_days_count_and_old_days_expire(tmp_path
     assert text_of(LogRing(tmp_path, BUDGET).tail(1000)) == "again\n"
 
 
+def test_a_blotted_stream_is_gone_and_the_others_stay_where_they_are(tmp_path: Path) -> None:
+    ring = LogRing(tmp_path, BUDGET)
+    for index in range(40):
+        ring.append([(index, "ab"[index % 2], "secret" * 100 + "\n"), (index, "c", f"{index}\n")])
+    before = list(ring.pieces(ring.segments(), 0))
+    assert len(ring.segments()) > 2
+    ring.blot("a")
+    assert list(ring.pieces(ring.segments(), 0)) == [piece for piece in before if piece.stream != "a"]
+    assert {stream for span in ring.spans(ring.segments()) for stream in span.streams} == {"b", "c"}
+    ring.append([(50, "a", "again\n")])
+    assert text_of(LogRing(tmp_path, BUDGET).tail(10)).endswith("again\n")
+
+
 def test_spans_tell_each_streams_times(tmp_path: Path) -> None:
     ring = LogRing(tmp_path, BUDGET)
     ring.append([(5, "a", "x\n"), (3, "b", "x\n"), (7, "a", "x\n")])

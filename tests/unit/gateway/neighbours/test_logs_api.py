@@ -188,6 +188,21 @@ async def test_events_of_another_time_are_rejected_and_the_others_kept(opened: H
     assert (await logs.code("put_log_events", **asked))[0] == "InvalidParameterException"
 
 
+async def test_a_deleted_stream_takes_its_events_with_it_and_no_others(opened: House) -> None:
+    write(opened, "gone", stream="a")
+    write(opened, "kept", stream="b")
+    logs = opened.client("logs")
+    await logs("create_log_stream", logGroupName=GROUP, logStreamName="made")
+    before = (await logs("filter_log_events", logGroupName=GROUP, logStreamNames=["b"]))["events"]
+    for stream in ("a", "made"):
+        await logs("delete_log_stream", logGroupName=GROUP, logStreamName=stream)
+    assert (await logs("filter_log_events", logGroupName=GROUP))["events"] == before
+    streams = (await logs("describe_log_streams", logGroupName=GROUP))["logStreams"]
+    assert [stream["logStreamName"] for stream in streams] == ["b"]
+    found = await logs.code("delete_log_stream", logGroupName=GROUP, logStreamName="a")
+    assert found == ("ResourceNotFoundException", 400)
+
+
 async def test_a_deleted_group_is_gone_until_something_is_written(opened: House) -> None:
     write(opened, "old")
     logs = opened.client("logs")
