@@ -20,7 +20,7 @@ from hearth.core.records import (
     Reason,
     VersionRecord,
 )
-from hearth.registry import Change, Configured, Forgotten, Limited, Registry, Withdrawn
+from hearth.registry import Change, Configured, Forgotten, Limited, Provisioned, Registry, Withdrawn
 from hearth.testing import InMemoryStore
 from hearth.wire import decode_record
 from hearth_gateway.core import versions
@@ -73,7 +73,7 @@ class Follower:
                 del self.running[(name, number)]
             case Forgotten(name):
                 self.running = {key: code for key, code in self.running.items() if key[0] != name}
-            case Limited():
+            case Limited() | Provisioned():
                 pass
 
 

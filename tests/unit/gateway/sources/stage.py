@@ -20,6 +20,7 @@ from hearth.core.invocation import (
     PlatformFailed,
     Succeeded,
 )
+from hearth.core.provisioning import ProvisionedState
 from hearth.ports import Slot
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.mapping_state import State
@@ -190,6 +191,11 @@ class ScriptedScheduler:
     def forget(self, name: FunctionName) -> None: ...
 
     def limit(self, name: FunctionName, reserved: int | None) -> None: ...
+
+    def provision(self, name: FunctionName, version: str, count: int) -> None: ...
+
+    def provisioned(self, name: FunctionName, version: str) -> ProvisionedState:
+        return ProvisionedState()
 
     @contextmanager
     def held_up(self) -> Iterator[None]:
