@@ -107,7 +107,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         stack.callback(containers.close)
         stack.push_async_callback(_remove_network, containers)
         stack.push_async_callback(host.slots.slots.destroy)
-        inside = reach(settings, await containers.gateway())
+        inside = reach(settings, await _gateway(containers))
         around = _surroundings(settings, host, place, inside, run=run)
         engine = _engine(settings, host, containers, Reporter(logs, settings.region), codes=packages, around=around)
         packages.ask_in_use(engine.codes_in_use)
@@ -177,6 +177,15 @@ def _inspect(settings: Settings, place: DataDir) -> Host:
         )
     finally:
         engine.close()
+
+
+async def _gateway(containers: DockerContainers) -> str | None:
+    """Without a network no function starts, and each start says so; this Hearth can still be asked and mended."""
+    try:
+        return await containers.gateway()
+    except ContainerError as error:
+        log.error("no network for functions", error=str(error))
+        return None
 
 
 async def _remove_network(containers: DockerContainers) -> None:
