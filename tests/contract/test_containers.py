@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from hearth_scheduler.adapters.docker_containers import DockerContainers
 from hearth_scheduler.adapters.docker_template import BindMode, Template
-from hearth_scheduler.ports import Container, ContainerError, ContainerRequest, Containers, Places
+from hearth_scheduler.ports import Container, ContainerError, ContainerRequest, Containers, ImageMissing, Launch, Places
 from hearth_scheduler.testing import FakeContainers
 
 Execute = Callable[..., tuple[int, str]]
@@ -333,3 +333,34 @@ async def test_an_engine_that_never_answers_is_an_error_in_the_end(
 
 def test_a_container_shows_what_it_is() -> None:
     assert "environment_id='one'" in repr(Container("id", "one", 1))
+
+
+SLEEPER = ("/bin/sh", "-c", "sleep 600; :")
+"""What it is told as an init is told it does not read."""
+
+
+@pytest.mark.docker
+async def test_what_a_launch_leaves_to_the_image_is_taken_from_it(
+    real: DockerContainers, make_request: MakeRequest, engine: docker.APIClient
+) -> None:
+    asked = Launch(("/run",), None, None, has_code=False)
+
+    started = await real.start(replace(make_request("one", command=SLEEPER), launch=asked))
+
+    assert started.launch is not None
+    assert started.launch.entry_point == ("/run",)
+    assert started.launch.directory == "/var/task"
+    told = engine.inspect_container(started.id)["Args"]
+    assert told == [*SLEEPER[1:], "-C", "/var/task", "/run", *(started.launch.command or ())]
+
+
+@pytest.mark.docker
+async def test_an_image_that_is_not_there_is_told_apart_from_an_engine_that_fails(
+    real: DockerContainers, make_request: MakeRequest
+) -> None:
+    absent = make_request("one", image="sha256:" + "0" * 64)
+
+    with pytest.raises(ImageMissing):
+        await real.start(replace(absent, launch=Launch(None, None, None, has_code=False)))
+
+    assert await real.list() == []

@@ -142,6 +142,14 @@ async def test_attached_layers_are_seen_beside_the_code(slots: Slots, code: Path
     assert (places.task / "app.py").exists()
 
 
+async def test_without_code_there_is_only_tmp(slots: Slots) -> None:
+    places = await slots.prepare("one")
+    await slots.attach(places, code=None, tmp_mib=512)
+
+    (places.tmp / "file").write_text("x")
+    assert [path.name for path in places.task.iterdir()] == ["lib"]
+
+
 async def test_without_layers_opt_stays_as_it_was(slots: Slots, code: Path) -> None:
     places = await slots.prepare("one")
     await slots.attach(places, code=code, opt=None, tmp_mib=512)
@@ -449,6 +457,35 @@ async def test_nothing_is_left_after_container_and_places_went(running: Running,
     await running.slots.release("one")
     assert mounts_below(run) == [run / "env"]
     assert loops_below(run) == []
+
+
+@pytest.mark.docker
+@needs_root
+async def test_what_was_attached_before_the_start_is_there_from_the_first_moment(
+    instance: str,
+    init: Path,
+    image: str,
+    mount_slots: MountSlots,
+    code: Path,
+    opt: Path,
+    make_request: MakeRequest,
+    execute: Execute,
+    run: Path,
+) -> None:
+    containers = DockerContainers(Template(instance, init, BindMode.MOUNT), network="none")
+    places = await mount_slots.prepare("one")
+    await mount_slots.attach(places, code=code, opt=opt, tmp_mib=64)
+    container = await containers.start(make_request("one", places=places))
+
+    assert execute(container.id, "/var/task/package/deep/tool")[1].strip() == "tool"
+    assert execute(container.id, "/opt/bin/wrapper")[1].strip() == "wrapped"
+    assert execute(container.id, "touch", "/var/task/app.py", user="0")[0] == 1
+    assert execute(container.id, "dd", "if=/dev/zero", "of=/tmp/larger", "bs=1M", "count=100")[0] == 1
+
+    await containers.remove(container.id)
+    await mount_slots.release("one")
+    containers.close()
+    assert mounts_below(run) == [run / "env"]
 
 
 @pytest.mark.docker
