@@ -174,7 +174,7 @@ def _search(ring: LogRing, segments: list[Segment], search: Search, now_ms: int)
     after, before = search.after_id, search.before_id
     events = sorted(
         event
-        for event in assemble(ring.pieces(segments, search.since_ms), now_ms)
+        for event in assemble(ring.pieces(segments, search.since_ms), now_ms, search.since_ms)
         if search.since_ms <= event.at_ms <= search.until_ms
         and event.event_id > after
         and (before is None or event.event_id < before)

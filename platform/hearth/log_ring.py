@@ -12,7 +12,8 @@ any may read. `_spans` is filled by readers: a segment that is not the newest do
 import codecs
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +36,8 @@ _JSON_BYTES_PER_CHARACTER = 6
 _ENTRY_HEAD_BYTES = 1024
 _WAITING_DECODERS = 256
 _DAY_MS = 86_400_000
+_BREATH_PIECES = 256
+_BREATH_S = 0.00005
 
 
 class _Stored(NamedTuple):
@@ -135,10 +138,10 @@ class LogRing:
         old = next((i for i, span in enumerate(known) if span is None or _ends(span) >= since_ms), len(sealed))
         # One more: a line that ends in the first of them may begin in the one before it.
         for segment in segments[max(0, old - 1) :]:
-            found = list(self._pieces(segment))
+            found = list(_breathing(self._pieces(segment)))
             if segment in sealed:
                 self._spans[segment.number] = _span(found)
-            yield from found
+            yield from _breathing(found)
 
     def spans(self, segments: list[Segment]) -> Iterator[Span]:
         """The times in each segment."""
@@ -249,6 +252,15 @@ class LogRing:
             if entry is not None:
                 yield Piece(segment.number, offset, *entry)
             offset += len(line) + 1
+
+
+def _breathing(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """The pieces, with a pause now and then: a long search must not keep the event loop from the interpreter, for which
+    it would have to wait 5 ms each time (`sys.getswitchinterval`)."""
+    for count, piece in enumerate(pieces):
+        if count % _BREATH_PIECES == 0:
+            time.sleep(_BREATH_S)
+        yield piece
 
 
 def _write_all(descriptor: int, chunk: bytearray) -> None:

@@ -60,14 +60,20 @@ class _Line:
         return _event(self.last, self.index, at_ms, "".join(self.parts))
 
 
-def assemble(pieces: Iterable[Piece], now_ms: int) -> Iterator[LogEvent]:
-    """The events of pieces that are in the order of writing. What is to follow, follows later than `now_ms`."""
+def assemble(pieces: Iterable[Piece], now_ms: int, since_ms: int = 0) -> Iterator[LogEvent]:
+    """The events of pieces that are in the order of writing: all of `since_ms` or later, and possibly earlier ones.
+    What is to follow, follows later than `now_ms`."""
     lines: dict[str, _Line] = {}
     for piece in pieces:
         if piece.ingested_ms is not None:
             yield LogEvent(_id(piece, 0, piece.at_ms), piece.at_ms, piece.stream, piece.text, piece.ingested_ms)
             continue
         line = lines.pop(piece.stream, None)
+        if line is None and piece.text.endswith("\n"):
+            # Nothing is open before or after it. Nearly every piece is so: old ones cost next to nothing.
+            if piece.at_ms >= since_ms:
+                yield from _whole(piece)
+            continue
         if line is not None and piece.at_ms - line.last.at_ms > SILENCE_MS:
             yield line.event(line.last.at_ms + SILENCE_MS)
             line = None
@@ -75,6 +81,12 @@ def assemble(pieces: Iterable[Piece], now_ms: int) -> Iterator[LogEvent]:
     for line in lines.values():
         if now_ms - line.last.at_ms > SILENCE_MS:
             yield line.event(line.last.at_ms + SILENCE_MS)
+
+
+def _whole(piece: Piece) -> Iterator[LogEvent]:
+    """The events of a piece that is made of whole lines."""
+    for index, text in enumerate(piece.text[:-1].split("\n")):
+        yield _event(piece, index, piece.at_ms, f"{text}\n")
 
 
 def _in_piece(piece: Piece, line: _Line, lines: dict[str, _Line]) -> Iterator[LogEvent]:

@@ -90,6 +90,18 @@ def test_a_reader_who_comes_back_misses_nothing_and_sees_nothing_change(
         assert kept.replace("\n", "") == written.replace("\r", "").replace("\n", "")
 
 
+@given(history, st.integers(0, 50 * SILENCE_MS))
+def test_events_since_a_time_are_those_among_all_that_are_not_older(
+    steps: list[tuple[int, str, str, bool]], since_ms: int
+) -> None:
+    now_ms, stored = 1, list[Piece]()
+    for place, (pause_ms, text, stream, _) in enumerate(steps):
+        now_ms += pause_ms
+        stored.append(Piece(1, place, now_ms, stream, text))
+    everything = [event for event in assemble(stored, LATER) if event.at_ms >= since_ms]
+    assert [event for event in assemble(stored, LATER, since_ms) if event.at_ms >= since_ms] == everything
+
+
 def _read(stored: list[Piece], now_ms: int, seen: dict[str, LogEvent]) -> None:
     since = max((event.at_ms for event in seen.values()), default=0)
     for event in assemble(stored, now_ms):
