@@ -20,7 +20,7 @@ from hearth.core.records import ContainerImage, Reason
 from hearth.ports import ImageUnusable
 
 _CALL_S = 30
-_SILENCE_S = 60
+_SILENCE_S = 30
 _PULL_LIMIT_S = 1800.0
 _PARALLEL_PULLS = 2
 

@@ -152,3 +152,23 @@ def test_init_lines_name_the_runtime_and_the_phase() -> None:
     assert node.startswith(b"INIT_START Runtime Version: nodejs:20.v1\t")
     report = ll.init_report_line(10009.09, phase="init", failure=FailureKind.TIMEOUT)
     assert report == b"INIT_REPORT Init Duration: 10009.09 ms\tPhase: init\tStatus: timeout\n"
+
+
+def test_an_image_that_could_not_be_started_is_told_with_what_was_tried() -> None:
+    image = ll.ImageStart(("/run", "-x"), ("app.handler",), "/srv")
+    lines = ll.launch_lines("id", FailureKind.INVALID_ENTRYPOINT, "fork/exec /run: no such file", image)
+
+    assert lines.decode() == (
+        "IMAGE\tLaunch error: fork/exec /run: no such file\tEntry Point: [/run -x]\tCmd: [app.handler]\t"
+        "WorkingDir: [/srv]\n"
+        "RequestId: id Error: fork/exec /run: no such file\nRuntime.InvalidEntrypoint\n"
+    )
+
+
+def test_a_runtime_that_could_not_be_started_is_told_without_an_image() -> None:
+    lines = ll.launch_lines("id", FailureKind.INVALID_WORKING_DIR, "chdir /srv: no such file", None)
+
+    assert lines == b"RequestId: id Error: chdir /srv: no such file\nRuntime.InvalidWorkingDir\n"
+    assert ll.launch_payload("id", FailureKind.INVALID_WORKING_DIR, "chdir /srv: no such file") == (
+        b'{"errorType":"Runtime.InvalidWorkingDir","errorMessage":"RequestId: id Error: chdir /srv: no such file"}'
+    )
