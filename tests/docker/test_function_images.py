@@ -14,7 +14,7 @@ import docker
 import pytest
 from botocore.exceptions import ClientError
 from docker.errors import ImageNotFound
-from tests.docker.house import PYTHON, ROLE, House, eventually, unique
+from tests.docker.house import PYTHON, ROLE, House, eventually, house, unique
 
 from hearth.adapters.docker_images import DockerImages
 from hearth.core.records import ContainerImage
@@ -31,6 +31,8 @@ def handler(event, context):
         time.sleep(event["sleep"])
     if "error" in event:
         raise ValueError(event["error"])
+    if "eat" in event:
+        return len(bytes(os.urandom(2**20) * event["eat"]))
     if "exit" in event:
         os._exit(event["exit"])
     return {
@@ -170,13 +172,14 @@ def test_an_image_is_as_confined_as_a_package(hearth: House, image: str, create:
     assert not [variable for variable in value["variables"] if variable.startswith("HEARTH")]
 
 
-def test_an_error_an_exit_and_a_timeout_of_an_image_are_those_of_a_function(
+def test_an_error_an_exit_too_much_memory_and_a_timeout_of_an_image_are_those_of_a_function(
     hearth: House, image: str, create: Callable[..., str]
 ) -> None:
     name = create(image, Timeout=3)
 
     assert hearth.invoke(name, {"error": "no"}).value["errorType"] == "ValueError"
     assert hearth.invoke(name, {"exit": 3}).value["errorType"] == "Runtime.ExitError"
+    assert hearth.invoke(name, {"eat": 400}).value["errorType"] == "Runtime.OutOfMemory"
     slow = hearth.invoke(name, {"sleep": 60})
     assert slow.value["errorMessage"] == f"RequestId: {slow.request_id} Error: Task timed out after 3.00 seconds"
     assert hearth.invoke(name, {}).error is None
@@ -232,6 +235,24 @@ def test_what_cannot_be_started_is_told_in_lambdas_words(hearth: House, image: s
     assert "chdir /nowhere: no such file or directory" in homeless.log
     assert "permission denied" in forbidden.value["errorMessage"]
     assert silent.value["errorType"] == "Runtime.ExitError"
+
+
+def test_an_image_function_outlives_a_killed_daemon_and_leaves_no_container_behind(
+    docker_engine: docker.DockerClient, image: str
+) -> None:
+    with house(docker_engine, {"STEM_CELLS": "{}"}) as subject:
+        name = unique("image")
+        subject.api.create_function(FunctionName=name, PackageType="Image", Role=ROLE, Code={"ImageUri": image})
+        subject.settled(name)
+        subject.invoke(name, {})
+
+        subject.kill()
+        subject.up()
+
+        assert subject.invoke(name, {}).error is None
+        # Whether the client gave up with the daemon, or asked the next one, is its own affair.
+        eventually(lambda: len(subject.containers()) == 1, "only one container of the function is left")
+        assert subject.invoke(name, {}).error is None
 
 
 def test_a_deleted_function_leaves_its_image_and_no_container(
