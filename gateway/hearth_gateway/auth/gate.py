@@ -62,8 +62,11 @@ class Gate:
         """Refuse an operation that the caller may not do. Raises NotAuthorized."""
         if caller.principal.is_admin:
             return
+        of_mapping = self._of_mapping(route)
         for permission in authorization.permissions(route.operation, route.labels, members, self._place):
-            self._judge(caller, permission, self._of_mapping(route))
+            self._judge(caller, permission, of_mapping)
+            if not of_mapping.keys().isdisjoint(permission.conditions):
+                self._judge(caller, permission)  # a mapping that moves concerns the new function as well as the old
 
     def permit_invocation(self, caller: Caller, label: str, query: str) -> None:
         """Refuse an invocation that the caller may not make; `label` and `query` are raw."""
@@ -120,7 +123,7 @@ class Gate:
             if function is None
             else authorization.resource_policy(record, function.qualifier)
         )
-        conditions = {**(more or {}), **tags, **permission.conditions}
+        conditions = {**tags, **permission.conditions, **(more or {})}
         self.authorize(caller, permission.action, permission.resource, conditions=conditions, policy=policy)
 
     def _of_mapping(self, route: Route) -> Conditions:

@@ -3,7 +3,9 @@
 Rule 1: an operation is judged by what it was asked, before anything is looked up for it; whoever may not do it learns
 nothing, not even whether the function exists.
 Rule 2: an operation needs the action of its own name on the resource in its path; the table has the exceptions.
-Rule 3: whoever gives a function a role, or a layer, needs the right to that as well.
+Rule 3: whoever gives a function a role, a layer, code from a bucket or a destination, needs the right to that as well.
+Rule 4: what is judged is what is served. Every region and partition means this platform, so an ARN of another one is
+read as ours before it is compared with policies, and `$LATEST` is the function; only invoking tells them apart.
 Source: "Actions, resources, and condition keys for AWS Lambda", AWS service authorization reference.
 """
 
@@ -31,12 +33,13 @@ from hearth_gateway.core.names import FunctionReference
 INVOKE = "lambda:InvokeFunction"
 INVOKE_URL = "lambda:InvokeFunctionUrl"
 PASS_ROLE = "iam:PassRole"
+GET_LAYER = "lambda:GetLayerVersion"
 
 ACTIONS: Mapping[str, str] = {
     "Invoke": INVOKE,
     "InvokeAsync": INVOKE,
     "InvokeWithResponseStream": INVOKE,
-    "GetLayerVersionByArn": "lambda:GetLayerVersion",
+    "GetLayerVersionByArn": GET_LAYER,
 }
 """The operations whose action has another name."""
 
@@ -83,8 +86,11 @@ def permissions(
     role = members.get("Role")
     if role and operation in ("CreateFunction", "UpdateFunctionConfiguration"):
         yield Permission(PASS_ROLE, role, {"iam:PassedToService": "lambda.amazonaws.com"})
-    for layer in _layers(members):
-        yield Permission("lambda:GetLayerVersion", layer)
+    for layer in _layers(members, place):
+        yield Permission(GET_LAYER, layer)
+    yield from _objects(members)
+    if operation in ("PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig"):
+        yield from _destinations(members, place)
 
 
 def invocation(label: str, qualifier: str | None, place: Place) -> Permission:
@@ -96,12 +102,19 @@ def invocation(label: str, qualifier: str | None, place: Place) -> Permission:
 def _function(
     operation: str, labels: Mapping[str, str], members: Mapping[str, Any], place: Place
 ) -> FunctionReference | None:
-    if ":function:" in labels.get("Resource", ""):  # tags, and whole policies
-        return names.parse_function_name(labels["Resource"], place.account)
+    named = labels.get("Resource") or labels.get("ResourceArn", "")  # tags, and whole policies
+    if ":function:" in named:
+        return _unless_latest(names.parse_function_name(named, place.account))
     if operation in _OF_ACCOUNT or ("FunctionName" not in labels and operation != "CreateFunction"):
         return None
     reference = names.parse_function_name(members["FunctionName"], place.account)
-    return names.qualified(reference, members.get("Qualifier"))
+    reference = names.qualified(reference, members.get("Qualifier"))
+    return reference if ACTIONS.get(operation) == INVOKE else _unless_latest(reference)
+
+
+def _unless_latest(reference: FunctionReference) -> FunctionReference:
+    """Who may not change a function may not change its `$LATEST`, which is the same."""
+    return FunctionReference(reference.name, None) if reference.qualifier == LATEST else reference
 
 
 def _resource(operation: str, labels: Mapping[str, str], members: Mapping[str, Any], place: Place) -> str:
@@ -110,14 +123,14 @@ def _resource(operation: str, labels: Mapping[str, str], members: Mapping[str, A
     match labels:
         case {"UUID": uuid}:
             return event_source_mapping_arn(*place, uuid)
-        case {"LayerName": name, "VersionNumber": number}:
-            return f"{_layer(name, place)}:{number}"
+        case {"LayerName": name, "VersionNumber": _}:
+            return f"{_named(name, 'layer', place)}:{members['VersionNumber']}"
         case {"LayerName": name}:
-            return _layer(name, place)
+            return _named(name, "layer", place)
         case {"CapacityProviderName": name}:
-            return name if name.startswith("arn:") else place.arn(f"capacity-provider:{name}")
+            return _named(name, "capacity-provider", place)
         case _:
-            return _named_by_arn(labels, members)
+            return _ours(_named_by_arn(labels, members), place)
 
 
 def _named_by_arn(labels: Mapping[str, str], members: Mapping[str, Any]) -> str:
@@ -127,13 +140,43 @@ def _named_by_arn(labels: Mapping[str, str], members: Mapping[str, Any]) -> str:
     return str(members.get("Arn", "*"))
 
 
-def _layer(name: str, place: Place) -> str:
-    return name if name.startswith("arn:") else place.arn(f"layer:{name}")
+def _named(name: str, kind: str, place: Place) -> str:
+    """The ARN of what was given by name or ARN."""
+    return _ours(name, place) if name.startswith("arn:") else place.arn(f"{kind}:{name}")
 
 
-def _layers(members: Mapping[str, Any]) -> tuple[str, ...]:
+def _ours(arn: str, place: Place) -> str:
+    """The ARN of what is served for this one. Version numbers are numbers, however many zeros they begin with."""
+    parts = arn.split(":", 5)
+    if len(parts) <= 5 or parts[2] != "lambda" or parts[4] != place.account:  # noqa: PLR2004 - the fields of an ARN
+        return arn
+    match parts[5].split(":"):
+        case ["layer", name, number] if number.isdecimal():
+            return place.arn(f"layer:{name}:{int(number)}")
+        case _:
+            return place.arn(parts[5])
+
+
+def _layers(members: Mapping[str, Any], place: Place) -> tuple[str, ...]:
     layers = members.get("Layers")
-    return tuple(layer for layer in layers if isinstance(layer, str)) if isinstance(layers, list) else ()
+    return tuple(_ours(layer, place) for layer in layers) if isinstance(layers, list) else ()
+
+
+def _objects(members: Mapping[str, Any]) -> Iterator[Permission]:
+    """Code in a bucket is fetched with the operator's credentials, so the caller must be allowed to read it."""
+    for holder in (members, members.get("Code"), members.get("Content")):
+        if isinstance(holder, Mapping) and holder.get("S3Bucket"):
+            action = "s3:GetObjectVersion" if holder.get("S3ObjectVersion") else "s3:GetObject"
+            yield Permission(action, f"arn:aws:s3:::{holder['S3Bucket']}/{holder.get('S3Key', '')}")
+
+
+def _destinations(members: Mapping[str, Any], place: Place) -> Iterator[Permission]:
+    """A destination is invoked for whoever named it; on AWS it takes the permission of the function's role."""
+    for outcome in members.get("DestinationConfig", {}).values():
+        arn = outcome.get("Destination", "")
+        if ":lambda:" in arn:
+            reference = names.parse_function_name(arn, arn.split(":")[4])
+            yield Permission(INVOKE, reference.arn(*place), {}, reference)
 
 
 def _conditions(operation: str, members: Mapping[str, Any], place: Place) -> Conditions:
@@ -143,8 +186,8 @@ def _conditions(operation: str, members: Mapping[str, Any], place: Place) -> Con
     vpc = members.get("VpcConfig")
     if isinstance(vpc, Mapping):
         found.update({key: tuple(vpc[member]) for member, key in _VPC_CONDITIONS if vpc.get(member)})
-    if _layers(members):
-        found["lambda:Layer"] = _layers(members)
+    if members.get("Layers"):
+        found["lambda:Layer"] = _layers(members, place)
     if operation.endswith("EventSourceMapping") and members.get("FunctionName"):
         found["lambda:FunctionArn"] = names.parse_function_name(members["FunctionName"], place.account).arn(*place)
     found.update(_tag_conditions(members))

@@ -132,6 +132,62 @@ async def test_a_layers_own_policy_lets_everybody_use_it() -> None:
     assert not desk.may(stranger, "DeleteLayerVersion", {"LayerName": "l", "VersionNumber": "1"})
 
 
+@pytest.mark.parametrize("elsewhere", ["arn:aws:lambda:us-west-2", "arn:aws-cn:lambda:cn-north-1"])
+@pytest.mark.parametrize(
+    ("operation", "label", "kind"),
+    [
+        ("GetResourcePolicy", "ResourceArn", "function:f"),
+        ("TagResource", "Resource", "function:f"),
+        ("TagResource", "Resource", "event-source-mapping:u"),
+        ("ListLayerVersions", "LayerName", "layer:l"),
+        ("PublishLayerVersion", "LayerName", "layer:l"),
+        ("GetCapacityProvider", "CapacityProviderName", "capacity-provider:c"),
+    ],
+)
+def test_an_arn_of_another_region_is_judged_as_the_resource_that_is_served(
+    operation: str, label: str, kind: str, elsewhere: str
+) -> None:
+    ours = "*" if operation == "ListLayerVersions" else f"{PREFIX}:{kind}"
+    assert needs(operation, {label: f"{elsewhere}:{ACCOUNT}:{kind}"}) == [(f"lambda:{operation}", ours)]
+
+
+def test_a_layer_is_the_same_in_every_region_and_with_every_zero_before_its_number() -> None:
+    ours, foreign = f"{PREFIX}:layer:l:7", f"arn:aws:lambda:eu-west-1:{ACCOUNT}:layer:l:007"
+    expected = [("lambda:GetLayerVersion", ours)]
+    assert needs("GetLayerVersionByArn", {}, Arn=foreign) == expected
+    labels = {"LayerName": "l", "VersionNumber": "+07"}
+    assert [each.resource for each in permissions("GetLayerVersion", labels, {"VersionNumber": 7}, PLACE)] == [ours]
+    assert needs("UpdateFunctionConfiguration", FUNCTION, Layers=[foreign])[1:] == expected
+    others = "arn:aws:lambda:eu-west-1:999999999999:layer:l:1"
+    assert needs("GetLayerVersionByArn", {}, Arn=others) == [("lambda:GetLayerVersion", others)]
+
+
+def test_only_invoking_tells_latest_from_the_function() -> None:
+    latest = {"FunctionName": "f:$LATEST"}
+    assert needs("UpdateFunctionCode", latest) == [("lambda:UpdateFunctionCode", f"{PREFIX}:function:f")]
+    assert needs("GetFunction", FUNCTION, Qualifier="$LATEST") == [("lambda:GetFunction", f"{PREFIX}:function:f")]
+    assert needs("Invoke", latest) == [("lambda:InvokeFunction", f"{PREFIX}:function:f:$LATEST")]
+
+
+def test_code_in_a_bucket_needs_the_right_to_read_it() -> None:
+    place = {"S3Bucket": "b", "S3Key": "dir/k.zip"}
+    expected = ("s3:GetObject", "arn:aws:s3:::b/dir/k.zip")
+    assert needs("UpdateFunctionCode", FUNCTION, **place)[1:] == [expected]
+    assert needs("CreateFunction", {}, FunctionName="f", Code=place)[1:] == [expected]
+    assert needs("PublishLayerVersion", {"LayerName": "l"}, Content=place)[1:] == [expected]
+    versioned = {**place, "S3ObjectVersion": "v"}
+    assert needs("UpdateFunctionCode", FUNCTION, **versioned)[1][0] == "s3:GetObjectVersion"
+
+
+def test_a_function_as_a_destination_needs_the_right_to_invoke_it() -> None:
+    target = f"arn:aws:lambda:us-west-2:{ACCOUNT}:function:g:prod"
+    config = {"OnSuccess": {"Destination": target}, "OnFailure": {"Destination": f"arn:aws:sqs:::{ACCOUNT}:q"}}
+    for operation in ("PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig"):
+        assert needs(operation, FUNCTION, DestinationConfig=config)[1:] == [
+            ("lambda:InvokeFunction", f"{PREFIX}:function:g:prod")
+        ]
+
+
 class Desk:
     """A gate with one function, `f`, and callers with policies."""
 
@@ -210,6 +266,19 @@ async def test_a_mapping_is_judged_by_its_function() -> None:
     assert not desk.may(whoever(statement), "DeleteEventSourceMapping", {"UUID": "v"})
     assert desk.may(whoever(statement), "CreateEventSourceMapping", {}, FunctionName="f")
     assert not desk.may(whoever(statement), "CreateEventSourceMapping", {}, FunctionName="g")
+
+
+async def test_a_mapping_that_moves_is_judged_by_both_functions() -> None:
+    f, g = f"{PREFIX}:function:f", f"{PREFIX}:function:g"
+    of_f = whoever(allow("lambda:*", "*", ArnEquals={"lambda:FunctionArn": f}))
+    of_both = whoever(allow("lambda:*", "*", ArnEquals={"lambda:FunctionArn": [f, g]}))
+    desk = Desk()
+    desk.gate.function_of_mapping = {"of-f": f, "of-g": g}.get
+
+    assert desk.may(of_f, "UpdateEventSourceMapping", {"UUID": "of-f"}, FunctionName="f")
+    assert not desk.may(of_f, "UpdateEventSourceMapping", {"UUID": "of-g"}, FunctionName="f")
+    assert not desk.may(of_f, "UpdateEventSourceMapping", {"UUID": "of-f"}, FunctionName="g")
+    assert desk.may(of_both, "UpdateEventSourceMapping", {"UUID": "of-g"}, FunctionName="f")
 
 
 async def test_the_tags_of_a_function_count() -> None:
