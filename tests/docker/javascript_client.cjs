@@ -1,4 +1,4 @@
-// What AWS's client for JavaScript makes of this platform's answers: one life of a function, told as one JSON object.
+// What AWS's client for JavaScript makes of this platform's answers: one life of a function, told as one JSON object, seen.json.
 // Run with the settings (name, endpoint, region, keys, queue, role) in SETTINGS and the packages beside this file.
 "use strict";
 
@@ -206,7 +206,7 @@ async function ends() {
 
 async function main() {
     for (const part of [creates, invokes, streams, updates, publishes, limits, permits, connects, layers, ends]) await part();
-    process.stdout.write(JSON.stringify(seen));
+    fs.writeFileSync(path.join(__dirname, "seen.json"), JSON.stringify(seen));
 }
 
 main().catch((error) => {

@@ -47,12 +47,12 @@ def seen(hearth: House, name: str, tmp_path_factory: pytest.TempPathFactory) -> 
         "secret": hearth.variables["AWS_SECRET_ACCESS_KEY"],
     }
     try:
-        said = hearth.engine.containers.run(
+        hearth.engine.containers.run(
             f"hearth/{NODE}",
             ["/program/client.cjs"],
             entrypoint=["/var/lang/bin/node"],
             environment={"SETTINGS": json.dumps(settings), "NODE_PATH": "/var/runtime/node_modules"},
-            volumes={str(folder): {"bind": "/program", "mode": "ro"}},
+            volumes={str(folder): {"bind": "/program", "mode": "rw"}},
             labels={"hearth.instance": hearth.instance},
             network_mode="host",
             user="0",
@@ -60,7 +60,7 @@ def seen(hearth: House, name: str, tmp_path_factory: pytest.TempPathFactory) -> 
         )
     except docker.errors.ContainerError as error:
         pytest.fail(f"{str(error)[-4000:]}\n{hearth.errors()}")
-    value: dict[str, Any] = json.loads(said)
+    value: dict[str, Any] = json.loads((folder / "seen.json").read_text())
     return value
 
 
