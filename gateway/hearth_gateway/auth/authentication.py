@@ -13,16 +13,28 @@ from hashlib import sha256
 from ipaddress import ip_address
 from typing import NamedTuple, Protocol, assert_never
 
-from hearth.core.auth_errors import SIGNATURE_MISMATCH, ExpiredToken, InvalidSignature, UnrecognizedClient
+from hearth.core.auth_errors import (
+    SIGNATURE_MISMATCH,
+    ExpiredToken,
+    InvalidSignature,
+    NotAuthorized,
+    UnrecognizedClient,
+)
 from hearth.core.errors import HearthError
 from hearth.core.identity import Credential, Identities, Principal, Refusal
 from hearth_gateway.core import sigv4, sigv4_chunks
 from hearth_gateway.core.sigv4 import Claim, Signed
+from hearth_gateway.core.web_pages import is_of_page
 
 LARGE_BODY = 2**18
 """Bytes of body from which hashing is left to a thread, so that invocations are not held up."""
 
 LAMBDA = "lambda"
+
+_NOT_FOR_PAGES = (
+    "With auth=none nothing is done for web pages, nor under a name of the public name system: use localhost, an "
+    "address, or auth=iam."
+)
 
 
 class Caller(NamedTuple):
@@ -102,13 +114,16 @@ class SignatureAuthenticator:
 
 
 class TrustingAuthenticator:
-    """Takes everybody for the same principal: for a Hearth that only this machine can reach."""
+    """Takes everybody for the same principal: for a Hearth that only this machine can reach. Web pages that somebody
+    looks at on this machine are not everybody."""
 
     def __init__(self, principal: Principal, region: str) -> None:
         self._principal = principal
         self._region = region
 
     def examine(self, request: Signed, source_ip: str) -> Ticket:
+        if is_of_page(request.headers):
+            raise NotAuthorized(_NOT_FOR_PAGES)
         service, region = LAMBDA, self._region
         if sigv4.is_signed(request):
             try:
