@@ -88,6 +88,7 @@ class Invoker:
         """Keep an event to run the function with later, and say so once it is on disk. Raises HearthError."""
         if len(body) > max_bytes:
             raise RequestTooLarge(f"Request must be smaller than {max_bytes} bytes for the InvokeFunction operation")
+        invoke_request.check_request_id(headers.get("x-amzn-RequestId", ""))
         record, _, invoked_arn = self._find(label, query)
         trace_id = self._trace(record, headers)
         event = AsyncEvent(
@@ -108,6 +109,7 @@ class Invoker:
         """The invocation that a request asks for; None if it only wanted to be checked. Raises HearthError."""
         arrived_at = time.monotonic()
         get = headers.get
+        invoke_request.check_request_id(get("x-amzn-RequestId", ""))
         kind = invoke_request.invocation_type(get("X-Amz-Invocation-Type", ""))
         record, function, invoked_arn = self._find(label, query)
         context = get("X-Amz-Client-Context")

@@ -5,6 +5,7 @@ Source: "Invoke" in the AWS Lambda API reference; W3C Server Timing for the last
 
 import binascii
 import json
+import re
 from base64 import b64decode
 from enum import Enum
 
@@ -25,6 +26,7 @@ class InvocationType(Enum):
 
 _TYPES = {kind.value: kind for kind in InvocationType} | {"": InvocationType.REQUEST_RESPONSE}
 _LOG_TYPES = {"": False, "None": False, "Tail": True}
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def invocation_type(header: str) -> InvocationType:
@@ -47,6 +49,13 @@ def wants_log_tail(header: str) -> bool:
     if wanted is None:
         raise _not_in_enum(header, "logType", "[None, Tail]")
     return wanted
+
+
+def check_request_id(header: str) -> None:
+    """`x-amzn-RequestId`, which has to be a UUID where it is sent (InvalidRequestContentException, AWS Lambda API). The
+    invocation gets an id of its own all the same: two with one id could not be told apart."""
+    if header and not _UUID.fullmatch(header):
+        raise InvalidRequestContent(f"The x-amzn-RequestId header is not a valid UUID: '{header}'")
 
 
 def client_context(header: str) -> str:

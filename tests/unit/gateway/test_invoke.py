@@ -202,12 +202,25 @@ async def test_a_bad_client_context_is_refused(served: Served, context: str) -> 
         ("X_Amz_Invocation_Type", "event", "ValidationException"),
         ("X_Amz_Log_Type", "All", "ValidationException"),
         ("X_Amz_Tenant_Id", "blue", "InvalidParameterValueException"),
+        ("x_amzn_RequestId", "7", "InvalidRequestContentException"),
     ],
 )
 async def test_a_header_that_cannot_be_served_is_refused(served: Served, header: str, value: str, code: str) -> None:
     status, headers, _ = await post(served, INVOKE, b"{}", **{header: value})
     assert (status, headers["x-amzn-ErrorType"]) == (400, code)
     assert served.scheduler.invocations == []
+
+
+async def test_an_event_whose_request_id_is_none_is_refused(served: Served) -> None:
+    status, headers, _ = await post(served, X_Amz_Invocation_Type="Event", x_amzn_RequestId="7")
+    assert (status, headers["x-amzn-ErrorType"]) == (400, "InvalidRequestContentException")
+
+
+async def test_an_invocation_keeps_an_id_of_its_own_whatever_the_caller_calls_it(served: Served) -> None:
+    given = "7A3D2B1C-0e4f-4c1a-9b8d-111122223333"
+    status, headers, _ = await post(served, x_amzn_RequestId=given)
+    assert status == 200
+    assert headers["x-amzn-RequestId"] == served.scheduler.invocations[0].request_id != given
 
 
 async def test_the_callers_trace_goes_on(served: Served) -> None:
