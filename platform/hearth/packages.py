@@ -32,6 +32,7 @@ TREE = "tree"
 LINK_LIFETIME_S = 600
 LINK_PATH = "/_hearth/code/"
 _SHA256_DIGITS = 64
+_EPOCH_DIGITS = 12
 _KEY_BYTES = 32
 
 Content = bytes | Path
@@ -178,7 +179,8 @@ class CodePackages:
 
     def signed_file(self, sha256: str, expires: str, signature: str, now_s: float) -> Path:
         """The zip that a signed path names; raises if the signature is not ours, is too old, or the zip is gone."""
-        if not (expires.isascii() and expires.isdigit() and len(sha256) == _SHA256_DIGITS):
+        is_time = expires.isascii() and expires.isdigit() and len(expires) <= _EPOCH_DIGITS
+        if not is_time or len(sha256) != _SHA256_DIGITS:
             raise AccessDenied("The link is malformed.")
         known = self._signature(sha256, int(expires))
         if not hmac.compare_digest(known.encode(), signature.encode(errors="replace")):

@@ -128,7 +128,7 @@ def _date(compare: Callable[[Decimal, Decimal], bool]) -> Test:
 
 def _seconds(text: str) -> Decimal:
     """A time as epoch seconds, of the W3C's profile of ISO 8601 or epoch seconds already."""
-    if text.isascii() and text.lstrip("-").isdigit():
+    if text.isascii() and text.removeprefix("-").isdigit():
         return Decimal(text)
     moment = datetime.fromisoformat(text)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -90,7 +90,9 @@ def parse_policy(text: str) -> PolicyDocument:
         raise MalformedPolicy(f"The policy is longer than {MAX_TEXT} characters.")
     try:
         value = json.loads(text, object_pairs_hook=_object)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except MalformedPolicy:
+        raise
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are a ValueError only
         raise MalformedPolicy(f"The policy is not valid JSON: {error}") from error
     return policy_of(value)
 

@@ -301,10 +301,11 @@ async def test_a_forged_path_is_refused(packages: CodePackages, forgery: tuple[s
         packages.signed_file(forged[0], forged[1], forged[2], NOW_S)
 
 
-@pytest.mark.parametrize("expires", ["", "x", "-1", "1e9", "²"])
-async def test_a_malformed_path_is_refused(packages: CodePackages, expires: str) -> None:
+@pytest.mark.parametrize("expires", ["", "x", "-1", "1e9", "²", "9" * 5000])
+@pytest.mark.parametrize("sha256", ["../../etc/passwd", "0" * 64])
+async def test_a_malformed_path_is_refused(packages: CodePackages, sha256: str, expires: str) -> None:
     with pytest.raises(AccessDenied):
-        packages.signed_file("../../etc/passwd", expires, "ü", NOW_S)
+        packages.signed_file(sha256, expires, "ü", NOW_S)
 
 
 async def test_a_path_to_a_collected_package_leads_nowhere(packages: CodePackages) -> None:

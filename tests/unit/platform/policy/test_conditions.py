@@ -117,6 +117,7 @@ def test_all_conditions_must_hold() -> None:
         ("ForSomeValues:StringEquals", "a"),
         ("NumericEquals", "many"),
         ("DateLessThan", "tomorrow"),
+        ("DateLessThan", "--5"),
         ("IpAddress", "everywhere"),
         ("Null", "maybe"),
     ],

@@ -239,6 +239,7 @@ def test_a_statement_without_a_resource_is_about_what_it_is_attached_to() -> Non
         '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"Bool": {"k": {}}}}}',
         '{"Statement": {"Effect": "Allow", "Effect": "Deny", "Action": "*", "Resource": "*"}}',
         '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*", "Extra": 1}}',
+        f'{{"Statement": {{"Effect": "Allow", "Action": "*", "Resource": "*", "Sid": {"1" * 5000}}}}}',
         " " * 200_000,
     ],
 )
