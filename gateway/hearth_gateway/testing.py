@@ -88,7 +88,7 @@ class FakeScheduler:
     def limit(self, name: FunctionName, reserved: int | None) -> None:
         self.limits[name] = reserved
 
-    def provision(self, name: FunctionName, version: str, count: int) -> None:
+    def provision(self, name: FunctionName, version: str, count: int, most: int | None = None) -> None:
         self.states[name, version] = ProvisionedState(count, count, count)
 
     def provisioned(self, name: FunctionName, version: str) -> ProvisionedState:

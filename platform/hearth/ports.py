@@ -55,9 +55,10 @@ class Scheduler(Protocol):
         """Set the function's reserved concurrency: a guarantee and an exact cap; None means unreserved."""
         ...
 
-    def provision(self, name: FunctionName, version: str, count: int) -> None:
+    def provision(self, name: FunctionName, version: str, count: int, most: int | None = None) -> None:
         """Keep that many environments of the version initialised, before anybody asks, and guarantee it as many places.
-        0 ends it. It is remembered for a version that is not known yet."""
+        0 ends it. `most` is an exact cap of the version's environments, None for none but the function's. Both are
+        remembered for a version that is not known yet."""
         ...
 
     def provisioned(self, name: FunctionName, version: str) -> ProvisionedState:

@@ -88,7 +88,7 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = NEVER
         self._early_limits: dict[FunctionName, int | None] = {}
-        self._early_provisions: dict[tuple[FunctionName, str], int] = {}
+        self._early_provisions: dict[tuple[FunctionName, str], tuple[int, int | None]] = {}
         self._is_open = False
         self._is_closing = False
         self._emptied = asyncio.Event()
@@ -108,8 +108,8 @@ class Engine:
         self._is_open = True
         for name, reserved in self._early_limits.items():
             self.limit(name, reserved)
-        for (name, version), count in self._early_provisions.items():
-            self.provision(name, version, count)
+        for (name, version), (count, most) in self._early_provisions.items():
+            self.provision(name, version, count, most)
         self._perform(self.fleet.tick(self._clock()))
         self._sweeper = self._tasks.start(self._sweep(), "container-sweeper")
         self._observer = self._tasks.start(self._observe(), "processor-gauge")
@@ -208,13 +208,13 @@ class Engine:
             return
         self._perform(self.fleet.limit(name, reserved, self._clock()))
 
-    def provision(self, name: FunctionName, version: str, count: int) -> None:
+    def provision(self, name: FunctionName, version: str, count: int, most: int | None = None) -> None:
         """See `hearth.ports.Scheduler.provision`. Before the start as for `limit`: environments of the run before
         count first."""
         if not self._is_open:
-            self._early_provisions[name, version] = count
+            self._early_provisions[name, version] = count, most
             return
-        self._perform(self.fleet.provision((name, version), count, self._clock()))
+        self._perform(self.fleet.provision((name, version), count, self._clock(), most=most))
 
     def provisioned(self, name: FunctionName, version: str) -> ProvisionedState:
         """See `hearth.ports.Scheduler.provisioned`."""

@@ -9,6 +9,7 @@ is asked for. They are set aside from the function's reserved concurrency, or fr
 Rule 2: what a version has in flight beyond its guarantee spills over: into the rest of the function's reserved
 concurrency, or into the rest of what is shared.
 Rule 3: no guarantee goes beyond a cap. If guarantees are larger than the cap (it was lowered), the cap is what counts.
+Rule 4: a version may have a cap of its own, within its function's.
 
 Worked example: 10 in all, version 1 of `a` provisioned with 4, nothing reserved. Others may have 6 in flight, and `a`
 its 4 at any time. With 6 of version 1 in flight others may have 4: two have spilled over.
@@ -36,12 +37,13 @@ class Quota:
 
 @dataclass(slots=True, eq=False)
 class Share:
-    """One version's part of its function's quota."""
+    """One version's part of its function's quota. `most` is the version's own cap, or None."""
 
     quota: Quota
     version: str
     guaranteed: int = 0
     in_flight: int = 0
+    most: int | None = None
 
     @property
     def spilled(self) -> int:
@@ -75,12 +77,16 @@ class Caps:
             found = quota.shares[version] = Share(quota, version)
         return found
 
-    def cap(self, quota: Quota) -> int:
-        """The most places, and so environments, this function may have."""
-        return self.account - self._reserved_total if quota.reserved is None else quota.reserved
+    def cap(self, share: Share) -> int:
+        """The most places, and so environments, this version may have."""
+        reserved = share.quota.reserved
+        cap = self.account - self._reserved_total if reserved is None else reserved
+        return cap if share.most is None else min(cap, share.most)
 
     def refusal(self, share: Share) -> ThrottleReason | None:
         """Why the version may not have one more place now; None when it may."""
+        if share.most is not None and share.in_flight >= share.most:
+            return ThrottleReason.RESERVED
         quota = share.quota
         spills = share.in_flight >= share.guaranteed
         if quota.reserved is not None:
@@ -129,10 +135,15 @@ class Caps:
         quota.spilled += share.spilled
         self._join_in(quota)
 
+    def bound(self, share: Share, most: int | None) -> None:
+        """Change the version's own cap."""
+        share.most = most
+
     def withdraw(self, key: tuple[FunctionName, str]) -> None:
-        """The version is gone, and with it its guarantee; what still runs keeps its places."""
+        """The version is gone, and with it its guarantee and its cap; what still runs keeps its places."""
         share = self.share(key)
         self.guarantee(share, 0)
+        self.bound(share, None)
         if not share.in_flight:
             del share.quota.shares[share.version]
 

@@ -146,21 +146,25 @@ class Fleet:
         self.caps.limit(name, reserved)
         effects: list[Effect] = []
         for pool in [pool for key, pool in self.pools.items() if key[0] == name]:
-            excess = max(0, len(pool.members) - self.caps.cap(pool.quota))
-            for environment in [*pool.idle.values(), *pool.provision.idle.values()][:excess]:
-                self._stop(environment, StopReason.SURPLUS, now, effects)
+            self._trim(pool, now, effects)
             self._adjust(pool, now)
         self.reservations.grant(effects)
         self._feed(now, effects)
         return effects
 
-    def provision(self, key: tuple[FunctionName, str], count: int, now: float) -> list[Effect]:
-        """Keep so many environments of this version ready. What is too many then serves on as ordinary ones."""
-        self.caps.guarantee(self.caps.share(key), count)
+    def provision(
+        self, key: tuple[FunctionName, str], count: int, now: float, *, most: int | None = None
+    ) -> list[Effect]:
+        """Keep so many environments of this version ready, and never have more than `most` (None: the function's cap
+        alone counts). Ready ones that are too many then serve on as ordinary ones."""
+        share = self.caps.share(key)
+        self.caps.guarantee(share, count)
+        self.caps.bound(share, most)
         effects: list[Effect] = []
         pool = self.pools.get(key)
         if pool is not None:
             pool.provision.forgive()
+            self._trim(pool, now, effects)
             self._adjust(pool, now)
         self.reservations.grant(effects)
         self._feed(now, effects)
@@ -288,7 +292,7 @@ class Fleet:
         effects: list[Effect] = []
         self._expect_no_more(environment)
         pool = self.pools.get(function.key)
-        full = pool is not None and len(pool.members) >= self.caps.cap(pool.quota)
+        full = pool is not None and len(pool.members) >= self.caps.cap(pool.share)
         if pool is None or full or pool.current.revision != function.revision:
             self._stop(environment, StopReason.STALE, now, effects)
         else:
@@ -494,7 +498,7 @@ class Fleet:
         if self.memory.is_hopeless(pool.current.memory_mib, self._evictable_mib()):
             pool.provision.problem = ProvisioningProblem.NO_MEMORY
             return 0
-        room = self.caps.cap(pool.quota) - len(pool.members)
+        room = self.caps.cap(pool.share) - len(pool.members)
         leaving = sum(environment.phase is Phase.STOPPING for environment in pool.members.values())
         for environment in list(pool.idle.values())[: max(0, wanted - room - leaving)]:
             self._stop(environment, StopReason.SURPLUS, now, effects)
@@ -503,8 +507,14 @@ class Fleet:
     def _target(self, pool: Pool) -> int:
         """How many are to be provisioned. A cap of the function's own is heeded at once; that of the account only
         where they are started, so that one function's reservation does not turn over those of all others."""
-        reserved = pool.quota.reserved
-        return pool.share.guaranteed if reserved is None else min(pool.share.guaranteed, reserved)
+        caps = (pool.share.guaranteed, pool.quota.reserved, pool.share.most)
+        return min(cap for cap in caps if cap is not None)
+
+    def _trim(self, pool: Pool, now: float, effects: list[Effect]) -> None:
+        """The cap may have been lowered: idle environments beyond it go."""
+        excess = max(0, len(pool.members) - self.caps.cap(pool.share))
+        for environment in [*pool.idle.values(), *pool.provision.idle.values()][:excess]:
+            self._stop(environment, StopReason.SURPLUS, now, effects)
 
     def _adjust(self, pool: Pool, now: float) -> None:
         """The target has changed: what is too many becomes ordinary, the idle ones first."""
@@ -551,7 +561,7 @@ class Fleet:
         if now < pool.patient_until and lacking <= pool.patient_with:
             self._note(pool.patient_until)
             return 0
-        room = self.caps.cap(pool.quota) - len(pool.members)
+        room = self.caps.cap(pool.share) - len(pool.members)
         if room <= 0:
             return 0
         stem = self._interpreter(pool)

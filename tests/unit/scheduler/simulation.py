@@ -104,8 +104,8 @@ class World:
     def configure(self, spec: FunctionVersion) -> None:
         self.do(self.fleet.configure(spec, self.now))
 
-    def provision(self, spec: FunctionVersion, count: int) -> None:
-        self.do(self.fleet.provision(spec.key, count, self.now))
+    def provision(self, spec: FunctionVersion, count: int, most: int | None = None) -> None:
+        self.do(self.fleet.provision(spec.key, count, self.now, most=most))
 
     def arrive(self, spec: FunctionVersion, reservation_id: str = "") -> str | None:
         """A request; its id, or None if it was refused."""

@@ -57,6 +57,29 @@ def test_a_reservation_of_nothing_refuses_everything() -> None:
     assert caps.refusal(_share(caps, A)) is ThrottleReason.RESERVED
 
 
+def test_a_version_has_a_cap_of_its_own_within_its_functions() -> None:
+    caps = Caps(account=10)
+    caps.bound(_share(caps, A), 2)
+
+    assert _full(caps, A) is ThrottleReason.RESERVED
+    assert caps.share((A, "1")).in_flight == 2 == caps.cap(_share(caps, A))
+    assert caps.refusal(caps.share((A, "2"))) is None
+
+    caps.limit(A, 1)
+
+    assert caps.cap(_share(caps, A)) == 1
+
+
+def test_a_version_that_is_gone_leaves_no_cap_to_its_namesake() -> None:
+    caps = Caps(account=10)
+    caps.bound(_share(caps, A), 0)
+    caps.occupy(_share(caps, A))
+
+    caps.withdraw((A, "1"))
+
+    assert caps.refusal(_share(caps, A)) is None
+
+
 def test_lifting_a_reservation_moves_its_places_to_the_account() -> None:
     caps = Caps(account=3)
     caps.limit(A, 2)
@@ -64,7 +87,7 @@ def test_lifting_a_reservation_moves_its_places_to_the_account() -> None:
 
     caps.limit(A, None)
 
-    assert caps.cap(caps.quota(A)) == 3
+    assert caps.cap(_share(caps, A)) == 3
     assert _full(caps, B) is ThrottleReason.ACCOUNT
     assert caps.quota(B).in_flight == 1
 
@@ -76,7 +99,7 @@ def test_a_deleted_function_is_forgotten_with_its_reservation() -> None:
     caps.forget(A)
 
     assert caps.quotas == {}
-    assert caps.cap(caps.quota(B)) == 3
+    assert caps.cap(_share(caps, B)) == 3
 
 
 def test_what_a_deleted_function_still_runs_counts_until_it_ends() -> None:
@@ -156,9 +179,10 @@ VERSIONS = ("1", "2")
 
 def _admit(caps: Caps, share: Share) -> bool:
     """Take a place if it is not refused; a refusal below all caps must not touch a guarantee."""
-    quota, cap = share.quota, caps.cap(share.quota)
+    quota, cap = share.quota, caps.cap(Share(share.quota, "one without a cap of its own"))
     shared = sum(each.in_flight for each in caps.quotas.values() if each.reserved is None)
     is_below = quota.in_flight < cap and (quota.reserved is not None or shared < cap)
+    is_below = is_below and (share.most is None or share.in_flight < share.most)
     if caps.refusal(share) is None:
         assert is_below
         caps.occupy(share)
@@ -167,10 +191,25 @@ def _admit(caps: Caps, share: Share) -> bool:
     return False
 
 
+def _change(caps: Caps, what: str, share: Share, number: int | None) -> None:
+    name = share.quota.name
+    match what:
+        case "limit":
+            caps.limit(name, number)
+        case "guarantee":
+            caps.guarantee(share, number or 0)
+        case "bound":
+            caps.bound(share, number)
+        case "withdraw":
+            caps.withdraw((name, share.version))
+        case "forget":
+            caps.forget(name)
+
+
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["occupy", "vacate", "limit", "guarantee", "withdraw", "forget"]),
+            st.sampled_from(["occupy", "vacate", "limit", "guarantee", "bound", "withdraw", "forget"]),
             st.sampled_from(NAMES),
             st.sampled_from(VERSIONS),
             st.one_of(st.none(), st.integers(0, 3)),
@@ -191,13 +230,7 @@ def test_admitting_only_what_is_not_refused_never_breaks_a_cap(
         elif what == "vacate" and held[key]:
             caps.vacate(share)
             held[key] -= 1
-        elif what == "limit":
-            caps.limit(name, number)
-        elif what == "guarantee":
-            caps.guarantee(share, number or 0)
-        elif what == "withdraw":
-            caps.withdraw(key)
-        elif what == "forget":
-            caps.forget(name)
+        else:
+            _change(caps, what, share, number)
         caps.check({caps.share(each): count for each, count in held.items()})
         assert caps.in_flight == sum(held.values())

@@ -21,6 +21,7 @@ class Histories(RuleBasedStateMachine):
         self.finished: set[str] = set()
         self.reservations: dict[str, FunctionVersion] = {}
         self.caps: dict[str, int] = {}
+        self.sizes: dict[tuple[str, str], int] = {}
 
     @initialize(stems=st.integers(0, 3), memory=st.sampled_from([300, 600, 4096]), account=st.integers(3, 8))
     def begin(self, stems: int, memory: int, account: int) -> None:
@@ -52,9 +53,9 @@ class Histories(RuleBasedStateMachine):
     def limit(self, name: str, cap: int | None) -> None:
         self.world.do(self.world.fleet.limit(function(name).name, cap, self.world.now))
 
-    @rule(name=NAMES, count=st.integers(0, 3))
-    def provision(self, name: str, count: int) -> None:
-        self.world.provision(self.spec(name), count)
+    @rule(name=NAMES, count=st.integers(0, 3), most=st.one_of(st.none(), st.integers(0, 3)))
+    def provision(self, name: str, count: int, most: int | None) -> None:
+        self.world.provision(self.spec(name), count, most)
 
     @rule(name=NAMES)
     def withdraw(self, name: str) -> None:
@@ -141,6 +142,16 @@ class Histories(RuleBasedStateMachine):
             assert open_requests == set(fleet.requests)
 
     @invariant()
+    def nothing_grows_beyond_a_cap(self) -> None:
+        """A pool has more environments than its cap only if the cap was lowered, and then no more than it had."""
+        if hasattr(self, "world"):
+            fleet = self.world.fleet
+            sizes = {key: len(pool.members) for key, pool in fleet.pools.items()}
+            for key, pool in fleet.pools.items():
+                assert sizes[key] <= max(fleet.caps.cap(pool.share), self.sizes.get(key, 0)), pool
+            self.sizes = sizes
+
+    @invariant()
     def memory_is_kept(self) -> None:
         if hasattr(self, "world"):
             memory = self.world.fleet.memory
@@ -166,7 +177,7 @@ class Histories(RuleBasedStateMachine):
         return [
             pool
             for pool in self.world.fleet.pools.values()
-            if pool.provision.lacking(min(pool.share.guaranteed, caps.cap(pool.quota))) > 0
+            if pool.provision.lacking(min(pool.share.guaranteed, caps.cap(pool.share))) > 0
             and pool.provision.problem is not ProvisioningProblem.NO_MEMORY
         ]
 

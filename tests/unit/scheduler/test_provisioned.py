@@ -379,3 +379,29 @@ def test_a_place_granted_for_one_version_may_be_used_for_another() -> None:
 
     assert world.arrive(second, "r") is not None
     assert world.fleet.caps.share(second.key).in_flight == 1
+
+
+def test_a_version_never_has_more_environments_than_its_own_cap() -> None:
+    world = World()
+    world.configure(HELLO)
+    world.provision(HELLO, 0, most=2)
+
+    admitted = [world.arrive(HELLO) for _ in range(3)]
+
+    assert [request is None for request in admitted] == [False, False, True]
+    assert world.arrive(replace(HELLO, version="2")) is not None
+    while world.starting or world.initialising:
+        if world.starting:
+            world.connect()
+        if world.initialising:
+            world.initialise()
+    assert world.members(HELLO) == 2
+
+
+def test_a_lowered_cap_stops_idle_environments_even_those_kept_ready() -> None:
+    world = _provisioned(3)
+
+    world.provision(HELLO, 1, most=1)
+    world.settle()
+
+    assert world.members(HELLO) == 1 and _state(world) == ProvisionedState(1, 1, 1)
