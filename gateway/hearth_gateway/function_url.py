@@ -76,14 +76,14 @@ class FunctionUrls:
 
     def by_name(self, name: str) -> UrlTarget:
         """The function behind `/fn/<name>`, or its alias behind `/fn/<name>:<alias>`. This way is ours, and whoever
-        knows it is told what is missing."""
+        knows it is told what may be missing; but not which functions there are."""
         bare, _, alias = unquote(name).partition(":")
         record = self._registry.find(bare)
-        if record is None:
-            raise ResourceNotFound(f"Function not found: {bare}")
-        url = record.urls.get(alias or LATEST)
-        if url is None:
-            raise ResourceNotFound(f"Function {unquote(name)} has no URL. CreateFunctionUrlConfig gives it one.")
+        url = None if record is None else record.urls.get(alias or LATEST)
+        if record is None or url is None:
+            raise ResourceNotFound(
+                f"Function {unquote(name)} has no URL, or does not exist. CreateFunctionUrlConfig gives it one."
+            )
         return UrlTarget(record, alias or LATEST, url)
 
     async def respond(self, target: UrlTarget, request: HttpRequest, request_id: str) -> HttpResponse:
