@@ -26,7 +26,7 @@ from hearth.core.errors import HearthError, ServiceError, UnknownOperation
 from hearth.core.invocation import MAX_REQUEST_BYTES, Outcome
 from hearth.ports import LogReader, Scheduler
 from hearth.registry import Registry
-from hearth_gateway.auth.authentication import Authenticator, Ticket, verify, verify_aside
+from hearth_gateway.auth.authentication import LARGE_BODY, Authenticator, Ticket, verify, verify_aside
 from hearth_gateway.auth.gate import Gate, Permit
 from hearth_gateway.auth.refusals import Refusals
 from hearth_gateway.auth.url_guard import UrlGuard
@@ -38,6 +38,7 @@ from hearth_gateway.core.sigv4 import Signed
 from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
 from hearth_gateway.fast_lane import Done, FastLane, Handler, answered, failed
 from hearth_gateway.function_url import FunctionUrls
+from hearth_gateway.http_noise import server_log
 from hearth_gateway.invoke import DRY_RUN, MAX_INVOKE_ASYNC_BYTES, Events, Invoker, answer
 from hearth_gateway.neighbours.entrance import NeighbourEntrance
 from hearth_gateway.neighbours.neighbours import Neighbours
@@ -142,7 +143,8 @@ class GatewayServer:
         # Bodies reach functions as they were sent, so nothing is decompressed; one log line per invocation is the
         # scheduler's, so there is no access log.
         runner = web.ServerRunner(
-            web.Server(self._handle, access_log=None, auto_decompress=False), shutdown_timeout=self._grace_s
+            web.Server(self._handle, access_log=None, auto_decompress=False, logger=server_log()),
+            shutdown_timeout=self._grace_s,
         )
         await runner.setup()
         assert runner.server is not None
@@ -175,7 +177,19 @@ class GatewayServer:
         if head.headers.get(b"x-amz-invocation-type") == b"Event":
             return None  # it waits for the disk, not for the function
         is_invoke = head.target.startswith(_INVOKE_PREFIX) and head.method == "POST"
-        return self._invoke_plainly if is_invoke and head.path.endswith(_INVOKE_SUFFIX) else None
+        if not (is_invoke and head.path.endswith(_INVOKE_SUFFIX)):
+            return None
+        return self._invoke_plainly if head.body_end - head.body_start < LARGE_BODY or self._is_known(head) else None
+
+    def _is_known(self, head: Head) -> bool:
+        """Whether somebody we know claims to send this: large bodies of strangers are not collected, but refused by the
+        other lane before they are read."""
+        path, _, query = head.target.partition("?")
+        try:
+            self._authenticator.examine(Signed(head.method, path, query, head.headers), "")
+        except HearthError:
+            return False
+        return True
 
     def _invoke_plainly(self, head: Head, body: bytes, peer: str, done: Done) -> "asyncio.Future[Any] | None":
         """An invocation from the fast lane; errors are answers."""

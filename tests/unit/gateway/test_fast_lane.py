@@ -164,3 +164,11 @@ async def test_junk_gets_an_answer_and_the_connection_ends(client: Client) -> No
     client.writer.write(b"\x00\x01\x02 what?\r\n\r\n")
 
     assert b" 400 Bad Request" in await client.end()
+
+
+async def test_what_is_no_http_is_refused_and_not_written_about(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
+    assert (await client.end()).split()[1] == b"400"
+    assert not caplog.records

@@ -354,3 +354,14 @@ async def test_where_it_is_required_a_url_with_none_needs_a_public_statement(tmp
         await served.put(replace(record("web", url=True), policies={"$LATEST": Policy(document, "r")}))
 
         assert (await house.send(request))[0] == 200
+
+
+async def test_a_large_body_of_a_stranger_is_not_waited_for(house: House) -> None:
+    """The answer comes although the body never does."""
+    plain = b"Connection: keep-alive" if house.lane == "fast" else b"Connection: Close, close"
+    lines = [f"POST {INVOKE} HTTP/1.1".encode(), b"Host: h", b"Content-Length: %d" % LARGE_BODY, plain]
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.served.server.port)
+    writer.write(b"\r\n".join(lines) + b"\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await reader.readline()).split()[1] == b"403"
+    writer.close()
