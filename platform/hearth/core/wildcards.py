@@ -2,7 +2,7 @@
 
 A pattern is cut at its stars, and each piece is looked for behind the one before it. The leftmost place is always as
 good as any later one, so there is no going back, and no pattern can make the work explode, as it can with a regular
-expression built from it.
+expression built from it. Nor does reading one cost much: patterns with variables are read again for every request.
 """
 
 import re
@@ -24,26 +24,48 @@ Token = str | Wildcard
 
 
 class Piece(NamedTuple):
-    """What stands between two stars: a text of one length, some of whose characters may be any."""
+    """What stands between two stars: a text of one length, some of whose characters may be any. `literal` is the text
+    where none may; `source` the regular expression, which is made only if it is needed."""
 
-    pattern: "re.Pattern[str]"
     length: int
+    literal: str | None
+    source: str
+
+    def stands_at(self, text: str, start: int) -> bool:
+        """Whether the text goes on with this piece from there."""
+        if self.literal is not None:
+            return text.startswith(self.literal, start)
+        return _compiled(self.source).match(text, start) is not None
+
+    def find(self, text: str, start: int) -> int:
+        """The leftmost place at or behind `start` where this piece stands; -1 if there is none."""
+        if self.literal is not None:
+            return text.find(self.literal, start)
+        found = _compiled(self.source).search(text, start)
+        return -1 if found is None else found.start()
 
 
 class Glob(NamedTuple):
-    """A pattern, cut at its stars; one without a star is a single piece."""
+    """A pattern, cut at its stars; one without a star is a single piece. `length`: of the shortest text that fits."""
 
     pieces: tuple[Piece, ...]
+    length: int
 
     def matches(self, text: str) -> bool:
         """Whether the whole text fits."""
         first, last = self.pieces[0], self.pieces[-1]
         if len(self.pieces) == 1:
-            return first.pattern.fullmatch(text) is not None
-        found, end = first.pattern.match(text), len(text) - last.length
+            return len(text) == self.length and first.stands_at(text, 0)
+        end = len(text) - last.length
+        if len(text) < self.length or not (first.stands_at(text, 0) and last.stands_at(text, end)):
+            return False
+        at = first.length
         for piece in self.pieces[1:-1]:
-            found = piece.pattern.search(text, found.end()) if found else None
-        return found is not None and found.end() <= end and last.pattern.fullmatch(text, end) is not None
+            found = piece.find(text, at)
+            if found < 0:
+                return False
+            at = found + piece.length
+        return at <= end
 
 
 def tokens(pattern: str) -> list[Token]:
@@ -60,7 +82,8 @@ def glob(parts: Iterable[Token]) -> Glob:
             pieces.append([])
         else:
             pieces[-1].append(part)
-    return Glob(tuple(_piece(piece) for piece in pieces))
+    made = tuple(map(_piece, pieces))
+    return Glob(made, sum(piece.length for piece in made))
 
 
 @lru_cache(maxsize=4096)
@@ -74,6 +97,14 @@ def matches(pattern: str, text: str) -> bool:
 
 
 def _piece(parts: list[Token]) -> Piece:
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) == len(parts):
+        literal = "".join(texts)
+        return Piece(len(literal), literal, "")
     source = "".join("." if isinstance(part, Wildcard) else re.escape(part) for part in parts)
-    length = sum(1 if isinstance(part, Wildcard) else len(part) for part in parts)
-    return Piece(re.compile(source, re.DOTALL), length)
+    return Piece(sum(map(len, texts)) + len(parts) - len(texts), None, source)
+
+
+@lru_cache(maxsize=4096)
+def _compiled(source: str) -> "re.Pattern[str]":
+    return re.compile(source, re.DOTALL)

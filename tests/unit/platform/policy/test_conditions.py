@@ -141,6 +141,14 @@ def _by_definition(pattern: str, text: str) -> bool:
     return bool(text) and pattern[0] in ("?", text[0]) and _by_definition(pattern[1:], text[1:])
 
 
+def test_patterns_that_are_only_stars_and_text_need_no_regular_expression(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wildcards, "_compiled", None)
+    assert wildcards.matches("uncommon*text*s", "uncommon long text with stars")
+    assert not wildcards.matches("a?" * 200 + "*", "shorter than the pattern")
+    with pytest.raises(TypeError):
+        wildcards.matches("uncomm?n*", "uncommon")
+
+
 def test_a_hostile_pattern_costs_no_more_than_another() -> None:
     assert not wildcards.matches("*a" * 3000 + "b", "a" * 6000)
     assert not wildcards.matches("a*" * 3000 + "?b", "a" * 6000)
