@@ -60,7 +60,8 @@ from hearth_scheduler.adapters.docker_containers import DockerContainers
 from hearth_scheduler.adapters.docker_template import Template
 from hearth_scheduler.adapters.host_abilities import LimitsChoice, SlotsChoice, choose_limits, choose_slots
 from hearth_scheduler.adapters.processors import Processors
-from hearth_scheduler.core.fleet import Fleet, Policy
+from hearth_scheduler.core.fleet import Fleet
+from hearth_scheduler.core.policy import Policy
 from hearth_scheduler.core.stream_pace import StreamLimits
 from hearth_scheduler.core.variables import endpoint_variables
 from hearth_scheduler.engine import Engine
@@ -263,7 +264,7 @@ def _follower(engine: Engine) -> Callable[[Change], None]:
             case Limited():
                 engine.limit(change.name, change.reserved)
             case Provisioned():
-                engine.provision(change.name, change.version, change.count)
+                engine.provision(change.name, change.version, change.count, change.most)
             case Forgotten():
                 engine.forget(change.name)  # its log stays, until it is deleted or too old
             case _:

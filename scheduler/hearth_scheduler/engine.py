@@ -248,7 +248,7 @@ class Engine:
                 self.counters["defects"] += 1
                 log.exception("an effect failed", effect=effect)
                 self._make_up_for(effect)
-        if self.fleet.soonest < self._armed_for:
+        if self.fleet.deadlines.soonest < self._armed_for:
             self._arm()
 
     def _do(self, effect: Effect) -> None:
@@ -297,7 +297,7 @@ class Engine:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._armed_for = self.fleet.soonest
+        self._armed_for = self.fleet.deadlines.soonest
         delay = max(0.0, self._armed_for - self._clock())
         self._timer = self._loop.call_later(delay, self._tick)
 

@@ -15,7 +15,8 @@ from tests.integration.process_containers import ProcessContainers
 from hearth.core.function import FunctionName, FunctionVersion, ImageRun
 from hearth.core.invocation import Invocation, Outcome
 from hearth_scheduler.core.effects import Effect
-from hearth_scheduler.core.fleet import Fleet, Policy
+from hearth_scheduler.core.fleet import Fleet
+from hearth_scheduler.core.policy import Policy
 from hearth_scheduler.core.stream_pace import StreamLimits
 from hearth_scheduler.engine import Engine
 from hearth_scheduler.environments import Environments

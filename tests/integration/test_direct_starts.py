@@ -12,7 +12,7 @@ from tests.integration.engine_house import PATIENCE_S, RUNTIME, House
 
 from hearth.core.invocation import FailureKind, FunctionFailed, PlatformFailed, Succeeded
 from hearth_scheduler.core.environment import Phase
-from hearth_scheduler.core.fleet import Policy
+from hearth_scheduler.core.policy import Policy
 from hearth_scheduler.ports import ImageMissing
 
 WHO = """

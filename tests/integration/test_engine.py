@@ -26,7 +26,7 @@ from hearth.core.invocation import (
 from hearth_scheduler import engine as engine_module
 from hearth_scheduler.core.effects import Effect
 from hearth_scheduler.core.environment import Phase
-from hearth_scheduler.core.fleet import Policy
+from hearth_scheduler.core.policy import Policy
 from hearth_scheduler.member import Member
 
 WAIT_AT_GATE = """

@@ -13,7 +13,7 @@ from tests.integration.engine_house import RUNTIME, House
 
 from hearth.core.invocation import Succeeded, Throttled, ThrottleReason
 from hearth_scheduler.core.environment import Phase
-from hearth_scheduler.core.fleet import Policy
+from hearth_scheduler.core.policy import Policy
 from hearth_scheduler.member import FUNCTION_FILE
 from hearth_scheduler.ports import ContainerRequest
 

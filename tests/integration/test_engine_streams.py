@@ -10,7 +10,7 @@ from tests.integration.engine_house import PATIENCE_S, Gate, House
 
 from hearth.core.function import FunctionVersion
 from hearth.core.invocation import FailureKind, FunctionFailed, Outcome, Succeeded
-from hearth_scheduler.core.fleet import Policy
+from hearth_scheduler.core.policy import Policy
 from hearth_scheduler.core.runtime_talk import Turn
 from hearth_scheduler.core.stream_pace import StreamLimits
 

@@ -15,7 +15,7 @@ when it can begin.
 Rule 4: an environment of an old revision finishes what it does and goes; it never gets another request.
 Rule 5: a function that no stem cell can become gets containers of its own, under the same governor. Such an
 environment is a member of its pool, and so counts under its cap, from the order to start it.
-Rule 6: deadlines are data. `soonest` is a lower bound of all of them; `tick` does what is due.
+Rule 6: deadlines are data (`core/deadlines.py`); `tick` does what is due.
 Rule 7: provisioned environments (`core/provision.py`) are started when nobody waits who could be served instead, and
 are given events before others, so that the others may age.
 Rule 8: an environment that has become too old for its credentials gets no further request.
@@ -23,11 +23,11 @@ Rule 8: an environment that has become too old for its credentials gets no furth
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from hearth.core.function import FunctionName, FunctionVersion
 from hearth.core.provisioning import ProvisionedState, ProvisioningProblem
 from hearth_scheduler.core.caps import Caps
+from hearth_scheduler.core.deadlines import Deadlines
 from hearth_scheduler.core.effects import (
     Conclude,
     Dispatch,
@@ -43,6 +43,7 @@ from hearth_scheduler.core.effects import (
 from hearth_scheduler.core.environment import NEVER, Environment, Phase, Signal
 from hearth_scheduler.core.growth import Host, decide
 from hearth_scheduler.core.memory import STEM_MIB, MemoryBudget
+from hearth_scheduler.core.policy import Policy
 from hearth_scheduler.core.pool import FINISHING_S, UNDER_WAY, Pool, Request
 from hearth_scheduler.core.reservations import Reservations
 from hearth_scheduler.core.stock import Stock
@@ -52,27 +53,6 @@ MAX_REPEATS = 2
 must not go through containers without end."""
 STUCK_S = 10.0
 """A removal that took longer is ordered anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The numbers the fleet decides by; seconds and MiB."""
-
-    account_concurrency: int = 1000
-    memory_budget_mib: int = 4096
-    idle_timeout_s: float = 600.0
-    init_timeout_s: float = 10.0
-    provisioned_init_timeout_s: float = 130.0
-    environment_lifetime_s: float = 43_200.0
-    start_timeout_s: float = 30.0
-    parallel_starts: int = 4
-    stem_cells_max: int = 32
-    processors: int = 1
-
-    @property
-    def renewal_s(self) -> float:
-        """So long before it is too old a provisioned environment gets a successor."""
-        return min(self.idle_timeout_s, self.environment_lifetime_s / 10)
 
 
 class Fleet:
@@ -93,7 +73,7 @@ class Fleet:
         self.caps = Caps(policy.account_concurrency)
         self.memory = MemoryBudget(policy.memory_budget_mib)
         self.stock = Stock(stem_cells, ceiling=policy.stem_cells_max, parallel_starts=policy.parallel_starts)
-        self.soonest = NEVER
+        self.deadlines = Deadlines()
         self.late_news = 0
         self.host = Host(policy.processors)
         self._new_id = new_id
@@ -201,7 +181,7 @@ class Fleet:
             self._assign(idle.popitem()[1], request, now, effects)
         else:
             pool.waiting.append(request)
-            self._note(request.deadline)
+            self.deadlines.note(request.deadline)
             self._pump(pool, now, effects)
             if self._missing(pool, now):
                 self._order_starts(now, effects)
@@ -346,7 +326,7 @@ class Fleet:
         self._settle(environment, now, effects, event_unread=False)
         environment.move(Signal.DIED, now)
         del self.environments[environment_id]
-        self._note(self.stock.paused_until if self.stock.paused_until > now else NEVER)
+        self.deadlines.note(self.stock.paused_until if self.stock.paused_until > now else NEVER)
         self._feed(now, effects)
         return effects
 
@@ -384,16 +364,16 @@ class Fleet:
     def tick(self, now: float) -> list[Effect]:
         """Do what is due, and find the next deadline."""
         effects: list[Effect] = []
-        self.soonest = NEVER
+        self.deadlines.begin_anew()
         for environment in list(self.environments.values()):
             if environment.deadline <= now:
                 self._expire(environment, now, effects)
-            self._note(environment.deadline)
+            self.deadlines.note(environment.deadline)
         for pool in list(self._hungry):
             for request in [r for r in pool.waiting if r.deadline <= now]:
                 self._conclude(request, Verdict.NO_ENVIRONMENT, effects, now)
             if pool.waiting:
-                self._note(min(r.deadline for r in pool.waiting))
+                self.deadlines.note(min(r.deadline for r in pool.waiting))
         self._feed(now, effects)
         for environment_id in [] if self._closing else self.stock.surplus(now):
             self._stop(self.environments[environment_id], StopReason.SURPLUS, now, effects)
@@ -483,7 +463,7 @@ class Fleet:
             if provision.lacking(target) <= 0 and not provision.initialising and not provision.expected:
                 del self._unready[pool]
             elif now < max(provision.retry_at, pool.paused_until):
-                self._note(max(provision.retry_at, pool.paused_until))
+                self.deadlines.note(max(provision.retry_at, pool.paused_until))
         for pool in self._unready:
             for _ in range(self._startable(pool, now, effects)):
                 if not self._grow(pool, now, effects, is_provisioned=True):
@@ -532,7 +512,7 @@ class Fleet:
         if environment.phase is Phase.IDLE:
             pool.idle[environment.id] = environment
             environment.deadline = self._rests_until(environment, now)
-            self._note(environment.deadline)
+            self.deadlines.note(environment.deadline)
 
     def _unkeep(self, environment: Environment, pool: Pool) -> None:
         """It counts no longer among the provisioned ones; if it was one, it is to be replaced."""
@@ -553,13 +533,13 @@ class Fleet:
         lacking = pool.lacking(now)
         if lacking <= 0 or self._closing:
             if pool.waiting:
-                self._note(min((until for until in pool.finishing.values() if until > now), default=NEVER))
+                self.deadlines.note(min((until for until in pool.finishing.values() if until > now), default=NEVER))
             return 0
         if now < pool.paused_until:
-            self._note(pool.paused_until)
+            self.deadlines.note(pool.paused_until)
             return 0
         if now < pool.patient_until and lacking <= pool.patient_with:
-            self._note(pool.patient_until)
+            self.deadlines.note(pool.patient_until)
             return 0
         room = self.caps.cap(pool.share) - len(pool.members)
         if room <= 0:
@@ -569,7 +549,7 @@ class Fleet:
         growth = decide(pool.load(now), self.host, has_stem=has_stem)
         if growth.ask_again_s is not None:
             pool.patient_until, pool.patient_with = now + growth.ask_again_s, lacking
-            self._note(pool.patient_until)
+            self.deadlines.note(pool.patient_until)
         return min(growth.more, room)
 
     def _order_starts(self, now: float, effects: list[Effect]) -> None:
@@ -586,7 +566,7 @@ class Fleet:
             elif not self._start_stem(wanted, now, effects):
                 return
         if self.stock.paused_until > now:
-            self._note(self.stock.paused_until)
+            self.deadlines.note(self.stock.paused_until)
 
     def _demand(self, missing: Mapping[Pool, int]) -> tuple[dict[str, int], dict[str, Pool]]:
         """How many containers are wanted of what, and which of these names are pools that need their own."""
@@ -625,7 +605,7 @@ class Fleet:
             self.stock.lost(environment.runtime, environment.id, now)
         elif has_failed and environment.phase is Phase.STARTING:
             pool.start_failed(now)
-            self._note(pool.paused_until)
+            self.deadlines.note(pool.paused_until)
             if environment.is_provisioned:
                 pool.provision.failed(ProvisioningProblem.PLATFORM, now)
         self.stock.end_direct(environment.id)
@@ -656,7 +636,7 @@ class Fleet:
         environment.move(Signal.ASSIGNED, now, now + function.timeout_s)
         environment.request_id = request.id
         request.environment_id = environment.id
-        self._note(environment.deadline)
+        self.deadlines.note(environment.deadline)
         effects.append(Dispatch(environment.id, request.id))
 
     def _finish(self, environment: Environment, pool: Pool | None, now: float, effects: list[Effect]) -> None:
@@ -686,7 +666,7 @@ class Fleet:
         else:
             idle = pool.provision.idle if environment.is_provisioned else pool.idle
             idle[environment.id] = environment
-            self._note(environment.deadline)
+            self.deadlines.note(environment.deadline)
             if self._hungry:  # another function may be waiting for the memory this one can give up
                 self._feed(now, effects)
 
@@ -728,7 +708,7 @@ class Fleet:
         limit = self.policy.provisioned_init_timeout_s if environment.is_provisioned else self.policy.init_timeout_s
         environment.expires = now + self.policy.environment_lifetime_s
         environment.move(Signal.SPECIALISED, now, now + max(limit, float(pool.current.timeout_s)))
-        self._note(environment.deadline)
+        self.deadlines.note(environment.deadline)
 
     def _leave(self, environment: Environment) -> None:
         """Take the environment out of its pool's books."""
@@ -754,7 +734,7 @@ class Fleet:
             request.deadline = now + self.policy.start_timeout_s
             request.pool.waiting.appendleft(request)
             self._hungry[request.pool] = None
-            self._note(request.deadline)
+            self.deadlines.note(request.deadline)
         else:
             self._conclude(request, Verdict.DIED, effects, now, environment_id=environment.id)
 
@@ -779,7 +759,7 @@ class Fleet:
         self._leave_start(environment, now, has_failed=reason is StopReason.START_FAILED)
         environment.move(signal, now, now + STUCK_S)
         self.memory.leaves(environment.id)
-        self._note(environment.deadline)
+        self.deadlines.note(environment.deadline)
         effects.append(Stop(environment.id, reason))
 
     def _drop(self, key: tuple[FunctionName, str], now: float, effects: list[Effect]) -> None:
@@ -860,11 +840,8 @@ class Fleet:
         environment = Environment(environment_id or self._new_id(), runtime, now, now + self.policy.start_timeout_s)
         self.environments[environment.id] = environment
         self.memory.occupy(environment.id, mib)
-        self._note(environment.deadline)
+        self.deadlines.note(environment.deadline)
         return environment
-
-    def _note(self, deadline: float) -> None:
-        self.soonest = min(self.soonest, deadline)
 
     def check(self) -> None:
         """Every invariant, for tests and after each event in them."""
@@ -877,4 +854,4 @@ class Fleet:
         for environment in self.environments.values():
             if environment.request_id is not None:
                 assert self.requests[environment.request_id].environment_id == environment.id
-            assert environment.deadline >= self.soonest, environment
+            assert environment.deadline >= self.deadlines.soonest, environment

@@ -15,7 +15,8 @@ from hearth_scheduler.core.effects import (
     Stop,
     Verdict,
 )
-from hearth_scheduler.core.fleet import Fleet, Policy
+from hearth_scheduler.core.fleet import Fleet
+from hearth_scheduler.core.policy import Policy
 
 
 def function(
@@ -95,8 +96,8 @@ class World:
     def pass_time(self, seconds: float) -> None:
         """Let time go by, stopping at every deadline on the way, as the engine's timer does."""
         end = self.now + seconds
-        while self.fleet.soonest <= end:
-            self.now = max(self.now, self.fleet.soonest)
+        while self.fleet.deadlines.soonest <= end:
+            self.now = max(self.now, self.fleet.deadlines.soonest)
             self.do(self.fleet.tick(self.now))
             self.now += 1e-6
         self.now = max(self.now, end)

@@ -204,6 +204,8 @@ def _change(caps: Caps, what: str, share: Share, number: int | None) -> None:
             caps.withdraw((name, share.version))
         case "forget":
             caps.forget(name)
+        case _:
+            assert what == "vacate"  # of a place that nobody holds
 
 
 @given(

@@ -4,8 +4,8 @@ from tests.unit.scheduler.simulation import World, function
 
 from hearth_scheduler.core.effects import StartFor, Stop, StopReason, Verdict
 from hearth_scheduler.core.environment import Phase
-from hearth_scheduler.core.fleet import Policy
 from hearth_scheduler.core.memory import STEM_MIB
+from hearth_scheduler.core.policy import Policy
 from hearth_scheduler.core.pool import FINISHING_S
 from hearth_scheduler.core.stock import FIRST_BACKOFF_S
 
@@ -223,7 +223,7 @@ def test_a_start_that_takes_too_long_is_given_up_and_counts_as_failed() -> None:
     request = world.arrive(IMAGE)
     (environment,) = world.starting
 
-    world.now = world.fleet.soonest
+    world.now = world.fleet.deadlines.soonest
     effects = world.do(world.fleet.tick(world.now))
 
     assert Stop(environment, StopReason.START_FAILED) in effects

@@ -7,7 +7,7 @@ from tests.unit.scheduler.simulation import World, function
 
 from hearth.core.function import FunctionVersion
 from hearth.core.provisioning import ProvisioningProblem
-from hearth_scheduler.core.fleet import Policy
+from hearth_scheduler.core.policy import Policy
 from hearth_scheduler.core.pool import Pool
 
 NAMES = st.sampled_from(["a", "b", "c", "image-d", "image-e"])

@@ -9,7 +9,7 @@ from hearth.core.function import FunctionVersion
 from hearth.core.provisioning import ProvisionedState, ProvisioningProblem
 from hearth_scheduler.core.effects import Verdict
 from hearth_scheduler.core.environment import Phase
-from hearth_scheduler.core.fleet import Policy
+from hearth_scheduler.core.policy import Policy
 
 HELLO = replace(function(), version="1")
 
