@@ -50,11 +50,13 @@ class Limited:
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """How many environments of a version are to be kept ready, by all configurations that lead to it together."""
+    """How many environments of a version are to be kept ready, by all configurations that lead to it together, and
+    how many there may be at most, None for any number."""
 
     name: FunctionName
     version: str
     count: int
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,16 +225,23 @@ class Registry:
         for number, running in record.running.items():
             if running is not known.get(number) and running != known.get(number):
                 self._tell(Configured(running))
-        wanted, before_it = targets(record), {} if before is None else targets(before)
+        wanted, before_it = _wanted(record), {} if before is None else _wanted(before)
         for number in {**before_it, **wanted}:
-            if wanted.get(number, 0) != before_it.get(number, 0):
-                self._tell(Provisioned(record.name, number, wanted.get(number, 0)))
+            count, most = wanted.get(number, (0, None))
+            if (count, most) != before_it.get(number, (0, None)):
+                self._tell(Provisioned(record.name, number, count, most))
         for number in known.keys() - record.running.keys():
             self._tell(Withdrawn(record.name, number))
 
     def _tell(self, change: Change) -> None:
         for listener in self._listeners:
             listener(change)
+
+
+def _wanted(record: FunctionRecord) -> dict[str, tuple[int, int | None]]:
+    """How many environments of each version there are to be, at least and at most; versions without are left out."""
+    least = targets(record)
+    return {number: (least.get(number, 0), record.ceilings.get(number)) for number in {**least, **record.ceilings}}
 
 
 def _from_unreserved(record: FunctionRecord | None) -> int:

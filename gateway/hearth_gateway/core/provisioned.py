@@ -1,20 +1,24 @@
-"""The rules of provisioned concurrency: what may have it, how much, and what is shown of it.
+"""The rules of provisioned concurrency and of scaling configurations: what may have them, how much, what is shown.
 
 Rule 1: a published version has one configuration: its own, or that of an alias.
 Rule 2: what is provisioned comes out of the function's reserved concurrency, or else out of what all functions share,
 of which the account's minimum must be left. It counts from the moment it is asked for.
-Source: PutProvisionedConcurrencyConfig and GetProvisionedConcurrencyConfig in the AWS Lambda API reference;
+Rule 3: the minimum of a scaling configuration is the version's own provisioned concurrency, whichever operation set
+it; its maximum is a cap, and no less than what is kept ready.
+Source: PutProvisionedConcurrencyConfig, GetProvisionedConcurrencyConfig and PutFunctionScalingConfig (which AWS has
+for functions on instances of the customer's own, as these all are) in the AWS Lambda API reference;
 "Configuring provisioned concurrency for a function" in the developer guide.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hearth.core.attachments import Alias
 from hearth.core.errors import InvalidParameterValue, ResourceConflict
 from hearth.core.function import LATEST
-from hearth.core.provisioning import ProvisionedState
+from hearth.core.provisioning import ProvisionedState, targets
 from hearth.core.records import FunctionRecord
 from hearth_gateway.core.endpoint import Endpoint
 
@@ -73,6 +77,37 @@ def check_amount(record: FunctionRecord, qualifier: str, requested: int, unreser
             "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its "
             f"minimum value of [{minimum}]."
         )
+
+
+def check_ceilings(record: FunctionRecord) -> None:
+    """Refuse to keep more environments ready than there may be (rule 3)."""
+    for version, count in targets(record).items():
+        most = record.ceilings.get(version)
+        if most is not None and count > most:
+            raise InvalidParameterValue(
+                f"MaxExecutionEnvironments {most} of version {version} should not be lower than its minimum, which its "
+                f"provisioned concurrency and MinExecutionEnvironments set [{count}]."
+            )
+
+
+def with_ceiling(record: FunctionRecord, version: str, most: int | None) -> FunctionRecord:
+    """The record with the most environments that this version may have, None for any number."""
+    others = {number: ceiling for number, ceiling in record.ceilings.items() if number != version}
+    return replace(record, ceilings=others if most is None else {**others, version: most})
+
+
+def scaling(record: FunctionRecord, version: str, ready: int) -> dict[str, Any]:
+    """The scaling configuration as it is answered, nothing if there is none. `ready`: environments that are there of
+    those that are to be."""
+    own, most = record.provisioned.get(version), record.ceilings.get(version)
+    if own is None and most is None:
+        return {}
+    requested = 0 if own is None else own.requested
+    limit = {} if most is None else {"MaxExecutionEnvironments": most}
+    return {
+        "AppliedFunctionScalingConfig": {"MinExecutionEnvironments": min(requested, ready), **limit},
+        "RequestedFunctionScalingConfig": {"MinExecutionEnvironments": requested, **limit},
+    }
 
 
 def shown(state: ProvisionedState, modified_ms: int) -> dict[str, Any]:

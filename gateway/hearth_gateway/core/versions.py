@@ -108,6 +108,7 @@ def without_attachments(record: FunctionRecord, qualifier: str) -> FunctionRecor
         policies=_without(record.policies, qualifier),
         event_invoke=_without(record.event_invoke, qualifier),
         provisioned=_without(record.provisioned, qualifier),
+        ceilings=_without(record.ceilings, qualifier),
         runtime_management=_without(record.runtime_management, qualifier),
     )
 

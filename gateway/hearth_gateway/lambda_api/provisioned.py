@@ -1,4 +1,5 @@
-"""The operations on provisioned concurrency, and those on scaling configurations, which no function here can have.
+"""The operations on provisioned concurrency and on scaling configurations: how many environments of a version there
+are to be, at least and at most.
 
 Source: PutProvisionedConcurrencyConfig, GetProvisionedConcurrencyConfig, ListProvisionedConcurrencyConfigs,
 DeleteProvisionedConcurrencyConfig, PutFunctionScalingConfig and GetFunctionScalingConfig in the AWS Lambda API
@@ -13,7 +14,7 @@ from hearth.core.attachments import ProvisionedConcurrency
 from hearth.core.errors import InvalidParameterValue, ProvisionedConcurrencyConfigNotFound
 from hearth.core.function import LATEST, FunctionName
 from hearth.core.provisioning import ProvisionedState, shares, state_of
-from hearth.core.records import FunctionRecord
+from hearth.core.records import STATES, FunctionRecord
 from hearth.registry import Registry
 from hearth_gateway.core import provisioned as rules
 from hearth_gateway.core.endpoint import Endpoint
@@ -21,11 +22,6 @@ from hearth_gateway.core.names import FunctionReference
 from hearth_gateway.lambda_api import paging
 from hearth_gateway.lambda_api.addressing import Addressing
 from hearth_gateway.lambda_api.api import Answer, LambdaApi, Parameters
-
-_NOT_MANAGED = (
-    "Function scaling configurations are supported on functions with a capacity provider only. "
-    "Use PutProvisionedConcurrencyConfig to keep environments ready and PutFunctionConcurrency to limit them."
-)
 
 
 class Provisioning(Protocol):
@@ -63,14 +59,10 @@ class ProvisionedConcurrencyOperations:
         if qualifier == LATEST:
             raise InvalidParameterValue(rules.UNPUBLISHED)
         async with self._registry.reserving, self._registry.writing(reference.name) as found:
-            record = self._addressing.found(reference, found)
-            rules.check_qualifier(record, qualifier)
-            own = record.provisioned.get(qualifier)
-            free = self._unreserved() + (own.requested if own is not None and record.reserved is None else 0)
-            rules.check_amount(record, qualifier, requested, free, minimum=self._endpoint.unreserved_minimum)
-            config = ProvisionedConcurrency(requested, int(self._clock() * 1000))
-            await self._registry.put(replace(record, provisioned={**record.provisioned, qualifier: config}))
-        return 202, rules.shown(ProvisionedState(requested), config.modified_ms)
+            record = self._with(self._addressing.found(reference, found), qualifier, requested)
+            rules.check_ceilings(record)
+            await self._registry.put(record)
+        return 202, rules.shown(ProvisionedState(requested), record.provisioned[qualifier].modified_ms)
 
     async def get(self, parameters: Parameters) -> Answer:
         reference = self._qualified(parameters)
@@ -91,23 +83,38 @@ class ProvisionedConcurrencyOperations:
         reference = self._qualified(parameters)
         async with self._registry.writing(reference.name) as found:
             record = self._addressing.found(reference, found)
-            kept = {name: config for name, config in record.provisioned.items() if name != reference.qualifier}
-            if len(kept) != len(record.provisioned):
-                await self._registry.put(replace(record, provisioned=kept))
+            if reference.qualifier is not None and reference.qualifier in record.provisioned:
+                await self._registry.put(_without(record, reference.qualifier))
         return 204, None
 
     async def put_scaling(self, parameters: Parameters) -> Answer:
-        """These belong to functions on managed instances, which there are none of."""
-        self._addressing.find_whole({"FunctionName": parameters["FunctionName"]})
-        raise InvalidParameterValue(_NOT_MANAGED)
+        """The configuration replaces the one before: a number that is left out counts no more."""
+        reference, version = self._addressing.reference(parameters), parameters["Qualifier"]
+        wanted = parameters.get("FunctionScalingConfig", {})
+        least: int = wanted.get("MinExecutionEnvironments", 0)
+        async with self._registry.reserving, self._registry.writing(reference.name) as found:
+            record = self._addressing.found(reference, found)
+            record = self._with(record, version, least) if least else _without(record, version)
+            record = rules.with_ceiling(record, version, wanted.get("MaxExecutionEnvironments"))
+            rules.check_ceilings(record)
+            await self._registry.put(record)
+        return 202, {"FunctionState": STATES[record.versions[version].phase][0].value}
 
     async def get_scaling(self, parameters: Parameters) -> Answer:
-        """Nothing was asked for, and nothing applies."""
-        record = self._addressing.find_whole({"FunctionName": parameters["FunctionName"]})
-        qualifier = parameters["Qualifier"]
-        if not qualifier.startswith(LATEST):
-            self._addressing.found(FunctionReference(record.name, qualifier), record)
-        return 200, {"FunctionArn": self._endpoint.arn(record.name, qualifier.removesuffix(".PUBLISHED"))}
+        """What was asked for, and what there is of it."""
+        record, found, _ = self._addressing.find(parameters)
+        ready = self._scheduler.provisioned(record.name, found.version).available
+        arn = self._endpoint.arn(record.name, found.version)
+        return 200, {"FunctionArn": arn, **rules.scaling(record, found.version, ready)}
+
+    def _with(self, record: FunctionRecord, qualifier: str, requested: int) -> FunctionRecord:
+        """The record with so much provisioned, if it can be had."""
+        rules.check_qualifier(record, qualifier)
+        own = record.provisioned.get(qualifier)
+        free = self._unreserved() + (own.requested if own is not None and record.reserved is None else 0)
+        rules.check_amount(record, qualifier, requested, free, minimum=self._endpoint.unreserved_minimum)
+        config = ProvisionedConcurrency(requested, int(self._clock() * 1000))
+        return replace(record, provisioned={**record.provisioned, qualifier: config})
 
     def _qualified(self, parameters: Parameters) -> FunctionReference:
         reference = self._addressing.reference(parameters)
@@ -122,3 +129,9 @@ class ProvisionedConcurrencyOperations:
 
     def _unreserved(self) -> int:
         return self._endpoint.account_concurrency - self._registry.reserved - self._registry.provisioned
+
+
+def _without(record: FunctionRecord, qualifier: str) -> FunctionRecord:
+    """The record with nothing provisioned for this qualifier."""
+    kept = {name: config for name, config in record.provisioned.items() if name != qualifier}
+    return replace(record, provisioned=kept)

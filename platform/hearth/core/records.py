@@ -276,7 +276,7 @@ class FunctionRecord:
 
     `versions` are the published ones by number, oldest first; `last_version` is the highest number ever given out.
     `reserved` is the reserved concurrency, None for none. What is kept per qualifier has `$LATEST` for the function
-    addressed without one.
+    addressed without one. `ceilings` are the most environments that published versions may have.
     """
 
     name: FunctionName
@@ -292,6 +292,7 @@ class FunctionRecord:
     policies: Mapping[str, Policy] = field(default_factory=dict)
     event_invoke: Mapping[str, EventInvokeConfig] = field(default_factory=dict)
     provisioned: Mapping[str, ProvisionedConcurrency] = field(default_factory=dict)
+    ceilings: Mapping[str, int] = field(default_factory=dict)
     runtime_management: Mapping[str, RuntimeManagement] = field(default_factory=dict)
     recursive_loop: str = "Terminate"
 

@@ -278,14 +278,91 @@ async def test_at_the_start_the_scheduler_is_told_what_is_to_be_ready(subject: S
     assert later.registry.provisioned == 2
 
 
-async def test_scaling_configurations_are_for_managed_instances_only(subject: Subject) -> None:
-    put = await subject.call(
-        "PutFunctionScalingConfig",
-        FunctionName="hello",
-        Qualifier="1",
-        FunctionScalingConfig={"MinExecutionEnvironments": 1},
+async def scale(subject: Subject, qualifier: str, **numbers: int) -> dict[str, Any]:
+    named = {f"{name.title()}ExecutionEnvironments": number for name, number in numbers.items()}
+    return await subject.call(
+        "PutFunctionScalingConfig", FunctionName="hello", Qualifier=qualifier, FunctionScalingConfig=named
     )
-    get = await subject.call("GetFunctionScalingConfig", FunctionName="hello", Qualifier="1")
 
-    assert put["Error"]["Code"] == "InvalidParameterValueException"
-    assert get == {"FunctionArn": f"{ARN}:1", "status": 200}
+
+async def scaling(subject: Subject, qualifier: str) -> dict[str, Any]:
+    return await subject.call("GetFunctionScalingConfig", FunctionName="hello", Qualifier=qualifier)
+
+
+def bounds(subject: Subject) -> list[tuple[str, int, int | None]]:
+    changes = [change for change in subject.api.changes if isinstance(change, Provisioned)]
+    return [(change.version, change.count, change.most) for change in changes]
+
+
+async def test_a_version_has_environments_at_least_and_at_most(subject: Subject) -> None:
+    assert await scaling(subject, "1") == {"FunctionArn": f"{ARN}:1", "status": 200}
+
+    assert await scale(subject, "1", min=2, max=4) == {"FunctionState": "Active", "status": 202}
+
+    assert bounds(subject) == [("1", 2, 4)]
+    subject.is_at("1", ProvisionedState(2, 2, 1))
+    assert await scaling(subject, "1") == {
+        "FunctionArn": f"{ARN}:1",
+        "AppliedFunctionScalingConfig": {"MinExecutionEnvironments": 1, "MaxExecutionEnvironments": 4},
+        "RequestedFunctionScalingConfig": {"MinExecutionEnvironments": 2, "MaxExecutionEnvironments": 4},
+        "status": 200,
+    }
+
+
+async def test_the_minimum_is_the_versions_provisioned_concurrency(subject: Subject) -> None:
+    await scale(subject, "1", min=2)
+    assert (await subject.get("1"))["RequestedProvisionedConcurrentExecutions"] == 2
+
+    await subject.put("1", 3)
+
+    requested = (await scaling(subject, "1"))["RequestedFunctionScalingConfig"]
+    assert requested == {"MinExecutionEnvironments": 3}
+    assert (await scale(subject, "1", min=16))["Error"]["Code"] == "InvalidParameterValueException"
+
+
+async def test_a_scaling_configuration_replaces_the_one_before(subject: Subject) -> None:
+    await scale(subject, "1", min=2, max=4)
+
+    await scale(subject, "1", max=0)
+    assert bounds(subject)[-1] == ("1", 0, 0)
+
+    await scale(subject, "1")
+    assert bounds(subject)[-1] == ("1", 0, None)
+    assert await scaling(subject, "1") == {"FunctionArn": f"{ARN}:1", "status": 200}
+
+
+@pytest.mark.parametrize("qualifier", ["1", "live"])
+async def test_no_more_is_kept_ready_than_there_may_be(subject: Subject, qualifier: str) -> None:
+    assert (await scale(subject, "1", min=3, max=2))["Error"]["Code"] == "InvalidParameterValueException"
+    assert bounds(subject) == []
+    await scale(subject, "1", max=2)
+
+    assert (await subject.put(qualifier, 3))["Error"]["Code"] == "InvalidParameterValueException"
+    assert (await subject.put(qualifier, 2))["status"] == 202
+    assert (await scale(subject, "1", max=1)).get("status") == (202 if qualifier == "1" else 400)
+
+
+@pytest.mark.parametrize("qualifier", ["7", "$LATEST.PUBLISHED"])
+async def test_only_versions_that_are_there_can_be_scaled(subject: Subject, qualifier: str) -> None:
+    not_found = {"Code": "ResourceNotFoundException", "Message": f"Function not found: {ARN}:{qualifier}"}
+
+    assert (await scale(subject, qualifier, min=1))["Error"] == not_found
+    assert (await scaling(subject, qualifier))["Error"] == not_found
+
+
+async def test_a_maximum_goes_with_its_version_and_is_told_again_after_a_restart(
+    subject: Subject, tmp_path: Path
+) -> None:
+    await scale(subject, "1", max=3)
+    await scale(subject, "2", max=4)
+
+    await subject.call("DeleteFunction", FunctionName="hello", Qualifier="2")
+
+    record = subject.api.registry.find("hello")
+    assert record is not None and record.ceilings == {"1": 3}
+    assert bounds(subject)[-1] == ("2", 0, None)
+    told: list[Change] = []
+    later = Harness(tmp_path, subject.api.store)
+    later.registry.on_change(told.append)
+    await later.registry.load()
+    assert [change for change in told if isinstance(change, Provisioned)] == [Provisioned(record.name, "1", 0, 3)]
