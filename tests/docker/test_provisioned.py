@@ -1,11 +1,14 @@
 """Provisioned concurrency with real containers: ready before anybody asks, replaced, moved, and kept over a kill."""
 
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import docker
 import pytest
-from tests.docker.house import House, eventually, house
+from botocore.exceptions import ClientError
+from tests.docker.house import PATIENCE_S, House, eventually, house
 
 pytestmark = pytest.mark.docker
 
@@ -14,6 +17,14 @@ import os
 started = os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
 def handler(event, context):
     return [started, os.environ["AWS_LAMBDA_FUNCTION_VERSION"], os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]]
+"""
+
+WAITING = """
+import os, socket
+def handler(event, context):
+    host, port = os.environ["GATE"].split(":")
+    with socket.create_connection((host, int(port))) as gate:
+        return gate.recv(1).decode()
 """
 
 
@@ -117,3 +128,26 @@ def test_after_the_end_of_the_configuration_they_idle_out(ready: House, function
     ready.api.delete_provisioned_concurrency_config(FunctionName=function, Qualifier="live")
 
     eventually(lambda: not ready.health()["environments"].get("idle"), "nothing idles any more")
+
+
+def test_a_scaling_configuration_keeps_environments_ready_and_allows_no_more(ready: House) -> None:
+    with socket.create_server((ready.gateway(), 0)) as gate, ThreadPoolExecutor(1) as elsewhere:
+        gate.settimeout(PATIENCE_S)
+        address = "{}:{}".format(*gate.getsockname())
+        name = ready.create("scaled", WAITING, timeout_s=60, variables={"GATE": address})
+        ready.api.publish_version(FunctionName=name)
+        config = {"MinExecutionEnvironments": 1, "MaxExecutionEnvironments": 1}
+        ready.api.put_function_scaling_config(FunctionName=name, Qualifier="1", FunctionScalingConfig=config)
+
+        def is_applied() -> bool:
+            answer = ready.api.get_function_scaling_config(FunctionName=name, Qualifier="1")
+            return bool(answer["AppliedFunctionScalingConfig"] == config)
+
+        eventually(is_applied, "one environment is ready")
+        first = elsewhere.submit(ready.invoke, name, Qualifier="1")
+        at_work, _ = gate.accept()
+        with at_work, pytest.raises(ClientError) as caught:
+            ready.invoke(name, Qualifier="1")
+        assert caught.value.response["Error"]["Code"] == "TooManyRequestsException"
+        assert first.result(PATIENCE_S).error is None
+    ready.api.delete_function(FunctionName=name)
