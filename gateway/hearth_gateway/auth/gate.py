@@ -90,7 +90,7 @@ class Gate:
             return
 
         def given() -> Conditions:
-            return {**self._surroundings(caller), **conditions}
+            return {**self.surroundings(caller), **conditions}
 
         try:
             authorization.authorize(caller.principal, action, resource, given, policy=policy)
@@ -131,7 +131,7 @@ class Gate:
         function = None if uuid is None else self.function_of_mapping(uuid)
         return {} if function is None else {"lambda:FunctionArn": function}
 
-    def _surroundings(self, caller: Caller) -> Conditions:
+    def surroundings(self, caller: Caller) -> Conditions:
         """What every request has. Nobody speaks TLS to us; a proxy in front of us may."""
         now_s = self._clock()
         return {

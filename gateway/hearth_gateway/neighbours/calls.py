@@ -40,7 +40,8 @@ class Authorize(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NeighbourRequest:
-    """A request to a neighbouring service, its signature verified. `headers` find a name in any case."""
+    """A request to a neighbouring service, its signature verified. `headers` find a name in any case; `surroundings`
+    are the condition keys that every request has."""
 
     method: str
     query: str
@@ -48,6 +49,7 @@ class NeighbourRequest:
     body: bytes
     request_id: str
     source_ip: str = ""
+    surroundings: Conditions = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,6 @@ class NeighbourService(Protocol):
 
 
 def conditions_of(request: NeighbourRequest) -> Conditions:
-    """The condition keys of a request's connection and client."""
+    """The condition keys of a request's time, connection and client: trust policies may ask for any of them."""
     known = {"aws:SourceIp": request.source_ip, "aws:UserAgent": request.headers.get("User-Agent", "")}
-    return {key: value for key, value in known.items() if value}
+    return {**request.surroundings, **{key: value for key, value in known.items() if value}}

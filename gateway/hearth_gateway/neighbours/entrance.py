@@ -41,7 +41,13 @@ class NeighbourEntrance:
         except HearthError as error:
             return self._refused(request, signed, error, identity)
         asked = NeighbourRequest(
-            signed.method, signed.query, request.headers, body, identity, source_ip=ticket.caller.source_ip
+            signed.method,
+            signed.query,
+            request.headers,
+            body,
+            identity,
+            source_ip=ticket.caller.source_ip,
+            surroundings=self._gate.surroundings(ticket.caller),
         )
         authorize = partial(self._gate.authorize, ticket.caller)
         return await self._neighbours.handle(service, asked, ticket.caller.principal, authorize)

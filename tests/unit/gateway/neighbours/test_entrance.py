@@ -109,3 +109,26 @@ async def test_where_everybody_is_trusted_services_are_told_apart_without_signat
         target = {"X-Amz-Target": "Logs_20140328.DescribeLogGroups"}
         async with trusting.client.post(trusting.url("/"), headers=target, data=b"{}") as response:
             assert json.loads(await response.read()) == {"logGroups": []}
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_admitted"),
+    [
+        ({"Bool": {"aws:SecureTransport": "false"}}, False),
+        ({"DateGreaterThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}}, False),
+        ({"StringEquals": {"aws:RequestedRegion": REGION}}, False),
+        ({"StringEquals": {"aws:RequestedRegion": "elsewhere-1"}}, True),
+    ],
+)
+async def test_a_trust_policy_may_deny_by_what_every_request_has(
+    served: Served, condition: Mapping[str, Any], is_admitted: bool
+) -> None:
+    trusted = {"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}
+    statements = [trusted, {**trusted, "Effect": "Deny", "Condition": condition}]
+    trust = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    role = (await call(served, "iam", "create_role", RoleName="r", AssumeRolePolicyDocument=trust))["Role"]["Arn"]
+
+    answer = await call(served, "sts", "assume_role", RoleArn=role, RoleSessionName="me")
+
+    assert ("Credentials" in answer) is is_admitted
+    assert is_admitted or answer == {"code": "AccessDenied", "status": 403}
