@@ -31,6 +31,9 @@ MAX_AHEAD_BYTES = 64 * 1024
 IDLE_S = 75.0
 """A connection without a request, or with half of one, is closed after this long (aiohttp's own keep-alive limit)."""
 SWEEP_S = 15.0
+ANSWERED_S = 900.0
+"""A connection of aiohttp's is closed this long after an answer on it began if no whole request has come since: its
+own limits do not see half a request. Long enough for the largest download over a slow line."""
 
 
 class Answer(NamedTuple):
@@ -73,6 +76,7 @@ class FastLane:
         self.overtake = overtake
         self.connections: set[Connection] = set()
         self.is_stopping = False
+        self._expecting: dict[asyncio.BaseTransport, float] = {}
         self._second = 0
         self._date = ""
         self._sweeper: asyncio.Task[None] | None = None
@@ -104,7 +108,25 @@ class FastLane:
             await asyncio.sleep(SWEEP_S)
             before = time.monotonic() - IDLE_S
             for connection in [each for each in self.connections if each.since < before]:
-                connection.close_if_idle()
+                connection.expire()
+            self._abort_silent(time.monotonic())
+
+    def expect(self, transport: asyncio.BaseTransport, within_s: float) -> None:
+        """A whole request must come on this connection, which is somebody else's now, or it is closed."""
+        self._expecting[transport] = time.monotonic() + within_s
+
+    def heard(self, transport: asyncio.BaseTransport | None) -> None:
+        """The request has come."""
+        if transport is not None:
+            self._expecting.pop(transport, None)
+
+    def _abort_silent(self, now: float) -> None:
+        """Those that are closed are forgotten; those that are closing may have something to write until their time."""
+        for transport, deadline in list(self._expecting.items()):
+            held = cast(asyncio.Transport, transport)
+            if deadline < now or (held.is_closing() and not held.get_write_buffer_size()):
+                del self._expecting[transport]
+                held.abort()
 
     def leave(self, connection: "Connection") -> None:
         """The connection is closed, or somebody else's now."""
@@ -235,6 +257,7 @@ class Connection(asyncio.Protocol):
             return
         self._transport = None
         self._lane.leave(self)
+        self._lane.expect(transport, IDLE_S)
         self._buffer = bytearray()
         heir = self._lane.overtake()
         transport.set_protocol(heir)
@@ -243,6 +266,16 @@ class Connection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         if not self.is_serving and self._transport is not None:
+            self._transport.close()
+
+    def expire(self) -> None:
+        """Close it if it is idle; if it was closed long ago, nobody reads what was written: then it is cut."""
+        if self.is_serving or self._transport is None:
+            return
+        if self._transport.is_closing():
+            self._transport.abort()
+        else:
+            self.since = time.monotonic()
             self._transport.close()
 
     def abort(self) -> None:

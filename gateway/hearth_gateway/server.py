@@ -36,7 +36,7 @@ from hearth_gateway.core.http_head import Head, LowerHeaders
 from hearth_gateway.core.operations import ApiResponse, Route, route
 from hearth_gateway.core.sigv4 import Signed
 from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
-from hearth_gateway.fast_lane import Done, FastLane, Handler, answered, failed
+from hearth_gateway.fast_lane import ANSWERED_S, Done, FastLane, Handler, answered, failed
 from hearth_gateway.function_url import FunctionUrls
 from hearth_gateway.http_noise import server_log
 from hearth_gateway.invoke import DRY_RUN, MAX_INVOKE_ASYNC_BYTES, Events, Invoker, answer
@@ -143,7 +143,7 @@ class GatewayServer:
         # Bodies reach functions as they were sent, so nothing is decompressed; one log line per invocation is the
         # scheduler's, so there is no access log.
         runner = web.ServerRunner(
-            web.Server(self._handle, access_log=None, auto_decompress=False, logger=server_log()),
+            web.Server(self._watched, access_log=None, auto_decompress=False, logger=server_log()),
             shutdown_timeout=self._grace_s,
         )
         await runner.setup()
@@ -239,6 +239,17 @@ class GatewayServer:
             self._refusals.note(error, ticket.caller.source_ip)
             response = failed(error)
         done(identity, response)
+
+    async def _watched(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request, and see to it that the next one comes as a whole or not at all."""
+        transport = request.transport
+        assert self._lane is not None
+        self._lane.heard(transport)
+        try:
+            return await self._handle(request)
+        finally:
+            if transport is not None:
+                self._lane.expect(transport, ANSWERED_S)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         identity = request_id(self._random.take(REQUEST_ID_BYTES))

@@ -1,7 +1,9 @@
 """The fast lane over a real socket: what it serves, and what it hands over."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -172,3 +174,80 @@ async def test_what_is_no_http_is_refused_and_not_written_about(
     client.writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
     assert (await client.end()).split()[1] == b"400"
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST " + TARGET + b" HTTP/1.1\r\nHost: h\r\n",
+        b"GET / HTTP/1.0\r\nHost: h\r\n",
+        b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.1\r\n",
+    ],
+)
+async def test_half_a_request_does_not_hold_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    for limit in ("hearth_gateway.fast_lane.IDLE_S", "hearth_gateway.fast_lane.SWEEP_S"):
+        monkeypatch.setattr(limit, 0.05)
+    monkeypatch.setattr("hearth_gateway.server.ANSWERED_S", 0.05)
+    async with serving(tmp_path) as served, asyncio.timeout(PATIENCE_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.server.port)
+        writer.write(sent)
+        with suppress(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+
+async def test_whoever_never_reads_its_answer_does_not_hold_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("hearth_gateway.fast_lane.IDLE_S", "hearth_gateway.fast_lane.SWEEP_S"):
+        monkeypatch.setattr(limit, 0.05)
+    async with serving(tmp_path) as served, asyncio.timeout(PATIENCE_S):
+        await served.put(record("f"))
+        lane = served.server._lane
+        assert lane is not None
+        with socket.create_connection(("127.0.0.1", served.server.port)) as silent:
+            silent.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(silent, request(b'"' + b"x" * 6_000_000 + b'"'))
+            while not served.scheduler.invocations or lane.connections:  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(0)
+
+
+async def test_a_slow_answer_is_waited_for_on_a_connection_that_was_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("hearth_gateway.fast_lane.IDLE_S", "hearth_gateway.fast_lane.SWEEP_S"):
+        monkeypatch.setattr(limit, 0.01)
+    async with serving(tmp_path) as served, asyncio.timeout(PATIENCE_S):
+        await served.put(record("f"))
+        lane = served.server._lane
+        assert lane is not None
+        sweeps: asyncio.Queue[float] = asyncio.Queue()
+        monkeypatch.setattr(lane, "_abort_silent", _then(lane._abort_silent, sweeps.put_nowait))
+        hold, scheduler = asyncio.Event(), served.scheduler
+        monkeypatch.setattr(scheduler, "invoke", _after(hold, scheduler.invoke))
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.server.port)
+        writer.write(request(b"1", b"Connection: Keep-Alive, keep-alive"))
+        for _ in range(5):
+            await sweeps.get()
+        hold.set()
+        assert (await reader.readline()).split()[1] == b"200"
+        writer.close()
+
+
+def _then(first: Callable[[float], None], second: Callable[[float], None]) -> Callable[[float], None]:
+    def both(now: float) -> None:
+        first(now)
+        second(now)
+
+    return both
+
+
+def _after(
+    event: asyncio.Event, invoke: Callable[[Invocation], Awaitable[Outcome]]
+) -> Callable[[Invocation], Awaitable[Outcome]]:
+    async def wait(invocation: Invocation) -> Outcome:
+        await event.wait()
+        return await invoke(invocation)
+
+    return wait
