@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from hearth_scheduler.engine import Engine
     from hearth_scheduler.environments import Environments
 
-EXIT_GRACE_S = 0.2
-"""How long a runtime may be without its connection before it counts as gone: the init reports an exit well within."""
+EXIT_GRACE_S = 1.0
+"""How long a runtime may be without its connection before it counts as gone: the init reports an exit well within, even
+on a busy machine, where the kernel takes its time to take a large process apart."""
 
 
 class Conversation:
@@ -166,9 +167,10 @@ class Conversation:
         self._runtime_gone(member, unread=member.left_unread)
 
     def _runtime_gone(self, member: Member, *, unread: bool) -> None:
-        """The runtime lives but has left the conversation: the function's doing, as good as an exit."""
+        """The runtime lives but has left the conversation: the function's doing, as good as an exit. Or the kernel has
+        killed it for memory, and nobody has had the processor to say so."""
         if not member.is_stopping:
-            member.exit_status = member.exit_status or (0, 0)
+            member.exit_status = member.exit_status or (0, self._environments.presumed_signal(member))
             self._engine.broke(member, Verdict.DIED, event_unread=unread)
 
     def output(self, link: Link, data: bytes) -> None:

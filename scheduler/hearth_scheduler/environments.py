@@ -219,9 +219,11 @@ class Environments:
 
     def was_out_of_memory(self, member: Member) -> bool:
         """Whether the kernel killed the runtime for memory: signal 9, and the cgroup counted it."""
-        if member.container is None or member.exit_status is None or member.exit_status[1] != SIGKILL:
-            return False
-        return self._limits.oom_kills(member.container) > 0
+        return member.exit_status is not None and member.exit_status[1] == SIGKILL == self.presumed_signal(member)
+
+    def presumed_signal(self, member: Member) -> int:
+        """What ended a runtime whose end has not been reported: SIGKILL if the kernel counted a kill, else nothing."""
+        return SIGKILL if member.container is not None and self._limits.oom_kills(member.container) else 0
 
     def _container_died(self, member: Member) -> None:
         """PID 1 is gone."""

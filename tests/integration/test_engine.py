@@ -23,6 +23,7 @@ from hearth.core.invocation import (
     Throttled,
     ThrottleReason,
 )
+from hearth_scheduler import conversation
 from hearth_scheduler import engine as engine_module
 from hearth_scheduler.core.effects import Effect
 from hearth_scheduler.core.environment import Phase
@@ -295,6 +296,29 @@ async def test_the_same_kill_without_the_kernels_count_is_an_exit(house: House) 
 
     assert isinstance(outcome, FunctionFailed)
     assert outcome.kind is FailureKind.EXIT
+
+
+@pytest.mark.parametrize(("kills", "kind"), [(0, FailureKind.EXIT), (1, FailureKind.OUT_OF_MEMORY)])
+async def test_a_runtime_that_is_gone_without_a_report_was_killed_if_the_kernel_counted_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, kills: int, kind: FailureKind
+) -> None:
+    monkeypatch.setattr(conversation, "EXIT_GRACE_S", 0.05)
+    source = """
+        import os, signal
+        def handler(event, context):
+            if event:
+                os.closerange(3, 256)
+                signal.pause()
+    """
+    function = house.function(source)
+    await house.invoke(function, b"0")
+    assert house.member.container is not None
+    house.limits.reading(house.member.container).oom_kills = kills
+
+    outcome = await house.invoke(function, b"1")
+
+    assert isinstance(outcome, FunctionFailed)
+    assert outcome.kind is kind
 
 
 async def test_a_response_over_the_limit_is_refused_and_the_environment_stays(house: House) -> None:
