@@ -24,7 +24,7 @@ from hearth.core.log_lines import is_stream_of
 from hearth.core.records import FunctionRecord
 from hearth.ports import LogReader
 from hearth.registry import Registry
-from hearth_gateway.auth.authentication import Caller
+from hearth_gateway.auth.authentication import Caller, is_here
 from hearth_gateway.auth.gate import Gate
 from hearth_gateway.core.operations import ApiResponse
 
@@ -151,6 +151,12 @@ class KeyPages:
         except ValidationError as error:
             raise InvalidRequestContent(f"Could not read the request for a key: {error.errors()[0]['msg']}") from error
         return _with_secret(await self._keys.create(wanted.user, wanted.policies, self._clock()))
+
+
+def health_for(health: Mapping[str, object], source_ip: str) -> Mapping[str, object]:
+    """What `/health` tells whoever asks, functions included. The last error is in words that may name anything on this
+    machine: it is for those who are here."""
+    return health if is_here(source_ip) else {name: value for name, value in health.items() if name != "last_error"}
 
 
 def is_own(path: str) -> bool:

@@ -42,7 +42,7 @@ from hearth_gateway.http_noise import server_log
 from hearth_gateway.invoke import DRY_RUN, MAX_INVOKE_ASYNC_BYTES, Events, Invoker, answer
 from hearth_gateway.neighbours.entrance import NeighbourEntrance
 from hearth_gateway.neighbours.neighbours import Neighbours
-from hearth_gateway.own_pages import CODE_PREFIX, HEALTH, KEYS, LOGS_PREFIX, KeyPages, LogPages, is_own
+from hearth_gateway.own_pages import CODE_PREFIX, HEALTH, KEYS, LOGS_PREFIX, KeyPages, LogPages, health_for, is_own
 from hearth_gateway.random_bytes import RandomBytes
 from hearth_gateway.request_body import read_body
 from hearth_gateway.streaming import ResponseStreams
@@ -343,7 +343,8 @@ class GatewayServer:
             raise UnknownOperation(f"{request.method} {path} is no operation of this service.")
         if path == HEALTH:
             refused = {"refused": dict(self._refusals.counts)} if self._refusals.counts else {}
-            health = orjson.dumps({**self._services.health(), **refused})
+            told = health_for(self._services.health(), request.remote or "")
+            health = orjson.dumps({**told, **refused})
             return _answer(ApiResponse(200, health, _JSON), identity)
         expires, signature = query.get("expires", [""])[0], query.get("signature", [""])[0]
         sha256 = path.removeprefix(CODE_PREFIX)

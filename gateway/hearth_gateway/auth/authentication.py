@@ -170,13 +170,14 @@ def _is_a_way(payload: str) -> bool:
 def _check_declaration(payload: str, claim: Claim, source_ip: str) -> None:
     """A body that nobody vouches for is taken with a presigned request, which has none to speak of, or from this
     machine, where nobody is on the way (a proxy that ends TLS is such a sender)."""
-    if payload in _UNSIGNED and claim.lifetime_s is None and not _is_here(source_ip):
+    if payload in _UNSIGNED and claim.lifetime_s is None and not is_here(source_ip):
         raise InvalidSignature("The body must be signed: UNSIGNED-PAYLOAD is for connections with TLS.")
     if payload.startswith(sigv4.STREAMING_PREFIX) and payload not in _STREAMING:
         raise InvalidSignature(f"{payload} is not supported.")
 
 
-def _is_here(source_ip: str) -> bool:
+def is_here(source_ip: str) -> bool:
+    """Whether a request comes from this machine."""
     try:
         return ip_address(source_ip).is_loopback
     except ValueError:

@@ -13,6 +13,7 @@ from tests.unit.gateway.served import Served, serving
 from hearth.core.function import FunctionName
 from hearth.core.invocation import Invocation, Ledger, Outcome, Succeeded
 from hearth.core.records import Logging
+from hearth_gateway.own_pages import health_for
 from hearth_gateway.server import MAX_UPLOAD_BYTES
 
 HELLO_LOG = "/aws/lambda/hello"
@@ -102,6 +103,16 @@ async def test_health_is_what_the_platform_says(served: Served) -> None:
     served.health["functions"] = 3
     async with served.client.get(served.url("/health")) as response:
         assert await response.json() == {"status": "ok", "functions": 3}
+
+
+@pytest.mark.parametrize("source_ip", ["127.0.0.1", "::1"])
+def test_the_last_error_is_told_on_this_machine(source_ip: str) -> None:
+    assert health_for({"status": "ok", "last_error": "e"}, source_ip) == {"status": "ok", "last_error": "e"}
+
+
+@pytest.mark.parametrize("source_ip", ["172.17.0.2", "2001:db8::1", ""])
+def test_nobody_else_is_told_the_last_error(source_ip: str) -> None:
+    assert health_for({"status": "ok", "last_error": "e"}, source_ip) == {"status": "ok"}
 
 
 async def test_a_signed_link_downloads_the_package(served: Served) -> None:
