@@ -77,7 +77,7 @@ async def test_its_start_and_its_init_are_told_apart(house: House) -> None:
 
 
 async def test_a_package_on_a_runtime_without_stem_cells_has_its_code_before_it_begins(house: House) -> None:
-    house.engine.fleet._interpreter_of = lambda runtime: None
+    house.engine.fleet.starts.interpreter_of = lambda runtime: None
     function = house.function(WHO)
 
     answer = await house.invoke(function)

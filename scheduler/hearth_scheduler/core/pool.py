@@ -116,6 +116,12 @@ class Pool:
         self.backoff_s = backoff(self.backoff_s)
         self.paused_until = now + self.backoff_s
 
+    def forget_measures(self) -> None:
+        """There is other code to run: what was measured, and that starts failed, says nothing any more."""
+        self.paused_until = self.backoff_s = 0.0
+        self.base_s = self.init_s = 0.0
+        self.is_base_known = False
+
     def initialised_in(self, seconds: float) -> None:
         self.init_s += (seconds - self.init_s) * (SMOOTHING if self.init_s else 1.0)
 

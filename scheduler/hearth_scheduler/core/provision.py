@@ -12,7 +12,7 @@ the change of generations is not seen.
 
 from dataclasses import dataclass, field
 
-from hearth.core.provisioning import ProvisioningProblem
+from hearth.core.provisioning import ProvisionedState, ProvisioningProblem
 from hearth_scheduler.core.environment import Environment, Phase
 
 FIRST_BACKOFF_S = 1.0
@@ -39,6 +39,11 @@ class Provision:
     @property
     def initialising(self) -> int:
         return sum(environment.phase not in (Phase.IDLE, Phase.BUSY) for environment in self.members.values())
+
+    def state(self, requested: int) -> ProvisionedState:
+        """How far it has come with what was asked for."""
+        allocated = len(self.members)
+        return ProvisionedState(requested, allocated, allocated - self.initialising, self.problem)
 
     def lacking(self, target: int) -> int:
         """How many there are too few; negative: too many."""

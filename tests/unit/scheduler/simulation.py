@@ -2,6 +2,8 @@
 
 from collections import deque
 
+from tests.unit.scheduler.invariants import check
+
 from hearth.core.function import FunctionName, FunctionVersion, ImageRun
 from hearth_scheduler.core.effects import (
     Conclude,
@@ -77,7 +79,7 @@ class World:
                     self.running = {e: r for e, r in self.running.items() if r != effect.request_id}
                 case Grant():
                     self.granted.append(effect.reservation_id)
-        self.fleet.check()
+        check(self.fleet)
         return effects
 
     def _start(self, effect: StartStem | StartFor) -> None:
@@ -114,7 +116,7 @@ class World:
         answer = self.fleet.arrive(request_id, spec, self.now, reservation_id=reservation_id)
         if isinstance(answer, Refusal):
             self.refused += 1
-            self.fleet.check()
+            check(self.fleet)
             return None
         self.do(answer)
         return request_id

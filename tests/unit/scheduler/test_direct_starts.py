@@ -26,7 +26,7 @@ def test_a_function_with_an_image_gets_a_container_of_its_own_even_if_stem_cells
 
 def test_a_runtime_without_stem_cells_is_started_directly_too() -> None:
     world = World()
-    world.fleet._interpreter_of = lambda runtime: None
+    world.fleet.starts.interpreter_of = lambda runtime: None
 
     world.arrive(HELLO)
 

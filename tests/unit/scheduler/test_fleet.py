@@ -3,9 +3,9 @@
 from tests.unit.scheduler.simulation import World, function
 
 from hearth.core.invocation import ThrottleReason
+from hearth_scheduler.core.admissions import MAX_REPEATS
 from hearth_scheduler.core.effects import Refusal, Stop, StopReason, Verdict
 from hearth_scheduler.core.environment import Phase
-from hearth_scheduler.core.fleet import MAX_REPEATS
 from hearth_scheduler.core.policy import Policy
 
 HELLO = function()

@@ -3,9 +3,10 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.unit.scheduler.invariants import check
 from tests.unit.scheduler.simulation import World, function
 
-from hearth.core.function import FunctionVersion
+from hearth.core.function import FunctionName, FunctionVersion
 from hearth.core.provisioning import ProvisioningProblem
 from hearth_scheduler.core.policy import Policy
 from hearth_scheduler.core.pool import Pool
@@ -21,7 +22,7 @@ class Histories(RuleBasedStateMachine):
         self.finished: set[str] = set()
         self.reservations: dict[str, FunctionVersion] = {}
         self.caps: dict[str, int] = {}
-        self.sizes: dict[tuple[str, str], int] = {}
+        self.sizes: dict[tuple[FunctionName, str], int] = {}
 
     @initialize(stems=st.integers(0, 3), memory=st.sampled_from([300, 600, 4096]), account=st.integers(3, 8))
     def begin(self, stems: int, memory: int, account: int) -> None:
@@ -137,7 +138,7 @@ class Histories(RuleBasedStateMachine):
     def nothing_is_lost(self) -> None:
         if hasattr(self, "world"):
             fleet = self.world.fleet
-            fleet.check()
+            check(fleet)
             open_requests = self.admitted - self.finished - set(self.world.concluded)
             assert open_requests == set(fleet.requests)
 
