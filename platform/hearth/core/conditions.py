@@ -2,6 +2,8 @@
 
 Rule 1: an operator that nobody here knows, or a value it cannot read, is answered with what is safe: `if_unknown`.
 Rule 2: keys are told apart without regard to case; of a condition's values one must fit, of negated ones none may.
+Rule 3: where a request has several values and the policy does not say how many must fit, it is again what is safe: for
+a permission all of them, for a denial any.
 Source: "IAM JSON policy elements: Condition operators" and "Set operators for multi-valued context keys",
 AWS IAM user guide.
 """
@@ -38,10 +40,9 @@ def holds(condition: Condition, values: Values, variables: Variables, *, if_unkn
         fits = [any(test(wanted, value, variables) for wanted in condition.values) for value in given]
     except ValueError:
         return if_unknown
-    if quantifier:
-        outcomes = [fit is not _is_negated(name) for fit in fits]
-        return all(outcomes) if quantifier == "ForAllValues" else any(outcomes)
-    return any(fits) is not _is_negated(name)
+    outcomes = [fit is not _is_negated(name) for fit in fits]
+    wants_all = quantifier == "ForAllValues" or not (quantifier or if_unknown)
+    return all(outcomes) if wants_all else any(outcomes)
 
 
 def _is_negated(operator: str) -> bool:

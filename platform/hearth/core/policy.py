@@ -67,11 +67,14 @@ class RequestContext:
         return owner or self.principal.account
 
     def values(self) -> Values:
-        """Every condition key's values, by lower-case name."""
-        known = _of_principal(self.principal)
+        """Every condition key's values, by lower-case name. Tags may differ in case only: then the key has both values,
+        so that none of them hides the other."""
         given = self.conditions() if callable(self.conditions) else self.conditions
-        known.update({key.lower(): (v,) if isinstance(v, str) else tuple(v) for key, v in given.items()})
-        return known
+        found: dict[str, tuple[str, ...]] = {}
+        for key, value in given.items():
+            name = key.lower()
+            found[name] = (*found.get(name, ()), *((value,) if isinstance(value, str) else value))
+        return {**_of_principal(self.principal), **found}
 
 
 class _Facts:

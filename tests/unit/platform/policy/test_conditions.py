@@ -103,6 +103,23 @@ def test_keys_with_several_values(operator: str, values: tuple[str, ...] | None,
     assert holds(operator, ["a", "b"], values) is expected
 
 
+@pytest.mark.parametrize("operator", ["StringEquals", "StringNotEquals", "StringLike"])
+def test_of_several_values_all_must_please_a_permission_and_any_a_denial(operator: str) -> None:
+    condition = {operator: {"k": "red" if operator != "StringNotEquals" else "blue"}}
+    mixed = {"k": ("red", "blue")}
+    assert decision(allow(Condition=condition), **mixed) is Decision.DENY_IMPLICIT
+    assert decision(allow(), deny(Condition=condition), **mixed) is Decision.DENY_EXPLICIT
+    assert is_allowed(allow(Condition=condition), k=("red", "red"))
+
+
+def test_tags_that_differ_in_case_only_do_not_hide_each_other() -> None:
+    tags = {"aws__RequestTag/team": "blue", "aws__RequestTag/TEAM": "red"}
+    for team in ("blue", "red"):
+        condition = {"StringEquals": {"aws:RequestTag/Team": team}}
+        assert not is_allowed(allow(Condition=condition), **tags)
+        assert decision(allow(), deny(Condition=condition), **tags) is Decision.DENY_EXPLICIT
+
+
 def test_all_conditions_must_hold() -> None:
     both = {"StringEquals": {"k": "a", "l": "b"}, "Bool": {"m": "true"}}
     assert is_allowed(allow(Condition=both), k="a", l="b", m="true")
