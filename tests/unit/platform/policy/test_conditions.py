@@ -106,14 +106,14 @@ def test_keys_with_several_values(operator: str, values: tuple[str, ...] | None,
 @pytest.mark.parametrize("operator", ["StringEquals", "StringNotEquals", "StringLike"])
 def test_of_several_values_all_must_please_a_permission_and_any_a_denial(operator: str) -> None:
     condition = {operator: {"k": "red" if operator != "StringNotEquals" else "blue"}}
-    mixed = {"k": ("red", "blue")}
+    mixed: dict[str, Any] = {"k": ("red", "blue")}
     assert decision(allow(Condition=condition), **mixed) is Decision.DENY_IMPLICIT
     assert decision(allow(), deny(Condition=condition), **mixed) is Decision.DENY_EXPLICIT
     assert is_allowed(allow(Condition=condition), k=("red", "red"))
 
 
 def test_tags_that_differ_in_case_only_do_not_hide_each_other() -> None:
-    tags = {"aws__RequestTag/team": "blue", "aws__RequestTag/TEAM": "red"}
+    tags: dict[str, Any] = {"aws__RequestTag/team": "blue", "aws__RequestTag/TEAM": "red"}
     for team in ("blue", "red"):
         condition = {"StringEquals": {"aws:RequestTag/Team": team}}
         assert not is_allowed(allow(Condition=condition), **tags)
