@@ -1,6 +1,7 @@
 """Who is let in: the keys, the authenticator and the gate of one Hearth, made from its settings and secrets."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -63,7 +64,7 @@ async def doors(
     authenticator = _authenticator(settings, keys)
     gate = Gate(registry, Place(settings.region, settings.account))
     gate.has_role = roles.exists
-    gate.function_of_mapping = partial(_function_of_mapping, sources)
+    gate.facts_of_mapping = partial(_facts_of_mapping, sources)
     guard = UrlGuard(authenticator, gate, wants_statement=settings.url_policy == "required")
     return Doors(keys, roles, authenticator, gate, guard)
 
@@ -83,11 +84,12 @@ def _authenticator(settings: Settings, keys: AccessKeys) -> Authenticator:
     return TrustingAuthenticator(identity.root(settings.account), settings.region)
 
 
-def _function_of_mapping(sources: EventSources, uuid: str) -> str | None:
+def _facts_of_mapping(sources: EventSources, uuid: str) -> tuple[str, Mapping[str, str]] | None:
     try:
-        return sources.find(uuid).function_arn
+        mapping = sources.find(uuid)
     except ResourceNotFound:
         return None
+    return mapping.function_arn, mapping.tags
 
 
 def _is_loopback(host: str) -> bool:

@@ -23,8 +23,8 @@ from hearth_gateway.core.operations import Route
 Permit = Callable[[Mapping[str, Any]], None]
 """Takes the members of a request; raises NotAuthorized."""
 
-FunctionOfMapping = Callable[[str], str | None]
-"""The ARN of the function of an event source mapping, by its UUID; None if there is none."""
+FactsOfMapping = Callable[[str], tuple[str, Mapping[str, str]] | None]
+"""The ARN of the function of an event source mapping and the mapping's tags, by its UUID; None if there is none."""
 
 
 PolicyOfResource = Callable[[str], PolicyDocument | None]
@@ -43,7 +43,7 @@ def _no_policy(arn: str) -> PolicyDocument | None:
     return None
 
 
-def _of_no_mapping(uuid: str) -> str | None:
+def _of_no_mapping(uuid: str) -> tuple[str, Mapping[str, str]] | None:
     return None
 
 
@@ -54,7 +54,7 @@ class Gate:
         self._registry = registry
         self._place = place
         self._clock = clock
-        self.function_of_mapping: FunctionOfMapping = _of_no_mapping
+        self.facts_of_mapping: FactsOfMapping = _of_no_mapping
         self.policy_of_resource: PolicyOfResource = _no_policy
         self.has_role: HasRole = _every_role
 
@@ -128,8 +128,11 @@ class Gate:
 
     def _of_mapping(self, route: Route) -> Conditions:
         uuid = route.labels.get("UUID")
-        function = None if uuid is None else self.function_of_mapping(uuid)
-        return {} if function is None else {"lambda:FunctionArn": function}
+        found = None if uuid is None else self.facts_of_mapping(uuid)
+        if found is None:
+            return {}
+        function, tags = found
+        return {"lambda:FunctionArn": function, **authorization.resource_tags(tags)}
 
     def surroundings(self, caller: Caller) -> Conditions:
         """What every request has. Nobody speaks TLS to us; a proxy in front of us may."""

@@ -260,12 +260,15 @@ async def test_a_mapping_is_judged_by_its_function() -> None:
     arn = f"{PREFIX}:function:f"
     statement = allow("lambda:*", "*", ArnEquals={"lambda:FunctionArn": arn})
     desk = Desk()
-    desk.gate.function_of_mapping = {"u": arn}.get
+    desk.gate.facts_of_mapping = {"u": (arn, {"team": "red"})}.get
 
     assert desk.may(whoever(statement), "DeleteEventSourceMapping", {"UUID": "u"})
     assert not desk.may(whoever(statement), "DeleteEventSourceMapping", {"UUID": "v"})
     assert desk.may(whoever(statement), "CreateEventSourceMapping", {}, FunctionName="f")
     assert not desk.may(whoever(statement), "CreateEventSourceMapping", {}, FunctionName="g")
+    not_red = {**allow("*", "*", StringEquals={"aws:ResourceTag/team": "red"}), "Effect": "Deny"}
+    assert not desk.may(whoever(allow("*"), not_red), "DeleteEventSourceMapping", {"UUID": "u"})
+    assert desk.may(whoever(allow("*"), not_red), "DeleteEventSourceMapping", {"UUID": "v"})
 
 
 async def test_a_mapping_that_moves_is_judged_by_both_functions() -> None:
@@ -273,7 +276,7 @@ async def test_a_mapping_that_moves_is_judged_by_both_functions() -> None:
     of_f = whoever(allow("lambda:*", "*", ArnEquals={"lambda:FunctionArn": f}))
     of_both = whoever(allow("lambda:*", "*", ArnEquals={"lambda:FunctionArn": [f, g]}))
     desk = Desk()
-    desk.gate.function_of_mapping = {"of-f": f, "of-g": g}.get
+    desk.gate.facts_of_mapping = {"of-f": (f, {}), "of-g": (g, {})}.get
 
     assert desk.may(of_f, "UpdateEventSourceMapping", {"UUID": "of-f"}, FunctionName="f")
     assert not desk.may(of_f, "UpdateEventSourceMapping", {"UUID": "of-g"}, FunctionName="f")
