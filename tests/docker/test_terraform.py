@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ MIRRORS = ("/opt/*", "/usr/local/share/*", "/usr/share/*", "/usr/lib/*", "~/.ter
 """Where distributions of Terraform put provider mirrors besides the places that it searches by itself."""
 LIMIT_S = 300
 
-CONFIGURATION = """
+COMMON = """
 terraform {
   required_providers {
     aws = { source = "hashicorp/aws" }
@@ -54,7 +55,11 @@ resource "aws_iam_role" "function" {
     }]
   })
 }
+"""
 
+CONFIGURATION = (
+    COMMON
+    + """
 resource "aws_iam_role_policy" "inline" {
   name = "inline"
   role = aws_iam_role.function.id
@@ -147,6 +152,93 @@ resource "aws_lambda_event_source_mapping" "queue" {
 output "url" { value = aws_lambda_function_url.url.function_url }
 output "version" { value = aws_lambda_function.function.version }
 """
+)
+
+SETTINGS = (
+    COMMON
+    + """
+resource "aws_iam_policy" "managed" {
+  name = var.name
+  policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = ["*"] }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "managed" {
+  role       = aws_iam_role.function.name
+  policy_arn = aws_iam_policy.managed.arn
+}
+
+resource "aws_lambda_layer_version" "shared" {
+  layer_name               = var.name
+  filename                 = var.layer_archive
+  description              = "shared"
+  license_info             = "MIT"
+  compatible_runtimes      = ["python3.13"]
+  compatible_architectures = ["x86_64"]
+}
+
+resource "aws_lambda_layer_version_permission" "everybody" {
+  layer_name     = aws_lambda_layer_version.shared.layer_name
+  version_number = aws_lambda_layer_version.shared.version
+  statement_id   = "everybody"
+  action         = "lambda:GetLayerVersion"
+  principal      = "*"
+}
+
+resource "aws_lambda_function" "function" {
+  function_name = var.name
+  role          = aws_iam_role.function.arn
+  filename      = var.archive
+  runtime       = "python3.13"
+  handler       = "app.handler"
+  description   = "all settings"
+  memory_size   = var.memory
+  architectures = ["x86_64"]
+  layers        = [aws_lambda_layer_version.shared.arn]
+
+  ephemeral_storage { size = 1024 }
+  tracing_config { mode = "Active" }
+  dead_letter_config {
+    target_arn = "arn:aws:sqs:us-east-1:${data.aws_caller_identity.me.account_id}:${var.name}"
+  }
+  logging_config {
+    log_format            = "JSON"
+    application_log_level = "DEBUG"
+    system_log_level      = "WARN"
+    log_group             = "/shared/${var.name}"
+  }
+}
+
+resource "aws_lambda_runtime_management_config" "updates" {
+  function_name     = aws_lambda_function.function.function_name
+  update_runtime_on = "FunctionUpdate"
+}
+
+resource "aws_lambda_function_recursion_config" "loops" {
+  function_name  = aws_lambda_function.function.function_name
+  recursive_loop = "Allow"
+}
+
+resource "aws_lambda_invocation" "once" {
+  function_name = aws_lambda_function.function.function_name
+  input         = jsonencode({ a = 1 })
+}
+
+data "aws_lambda_function" "found" {
+  function_name = aws_lambda_function.function.function_name
+}
+
+data "aws_lambda_layer_version" "found" {
+  layer_name = aws_lambda_layer_version.shared.layer_name
+}
+
+output "answer" { value = jsondecode(aws_lambda_invocation.once.result) }
+output "found" { value = data.aws_lambda_function.found.description }
+output "layer" { value = data.aws_lambda_layer_version.found.version }
+"""
+)
 
 HANDLER = "import of_the_layer\ndef handler(event, context):\n    return [of_the_layer.VALUE, {answer}, event]\n"
 
@@ -202,27 +294,34 @@ def _mirror_settings(folder: Path) -> dict[str, str]:
     return {"TF_CLI_CONFIG_FILE": str(settings)}
 
 
-@pytest.fixture
-def terraform(tmp_path: Path, hearth: House) -> Iterator[Terraform]:
+@contextmanager
+def configured(folder: Path, hearth: House, configuration: str) -> Iterator[Terraform]:
+    """A configuration that is ready to be applied; what it made is destroyed in the end."""
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not installed")
-    found = Terraform(tmp_path, hearth)
-    (tmp_path / "main.tf").write_text(CONFIGURATION)
+    found = Terraform(folder, hearth)
+    (folder / "main.tf").write_text(configuration)
     name = unique("terraform")
     found.variables = {
         "name": name,
         "endpoint": hearth.variables["AWS_ENDPOINT_URL"],
-        "archive": str(tmp_path / "function.zip"),
-        "layer_archive": str(tmp_path / "layer.zip"),
+        "archive": str(folder / "function.zip"),
+        "layer_archive": str(folder / "layer.zip"),
     }
-    (tmp_path / "function.zip").write_bytes(package({"app.py": HANDLER.format(answer=1)}))
-    (tmp_path / "layer.zip").write_bytes(package({"python/of_the_layer.py": "VALUE = 'layer'\n"}))
+    (folder / "function.zip").write_bytes(package({"app.py": HANDLER.format(answer=1)}))
+    (folder / "layer.zip").write_bytes(package({"python/of_the_layer.py": "VALUE = 'layer'\n"}))
     started = found.run("init", "-input=false", "-no-color", accepted=(0, 1))
     if started.returncode:
         pytest.skip(f"the provider hashicorp/aws cannot be had here: {started.stderr[-500:]}")
     yield found
     if found.run("state", "list", accepted=(0, 1)).stdout.strip():
         found.destroy()
+
+
+@pytest.fixture
+def terraform(tmp_path: Path, hearth: House) -> Iterator[Terraform]:
+    with configured(tmp_path, hearth, CONFIGURATION) as found:
+        yield found
 
 
 def test_terraform_creates_plans_no_changes_updates_and_destroys(terraform: Terraform, hearth: House) -> None:
@@ -246,3 +345,18 @@ def test_terraform_creates_plans_no_changes_updates_and_destroys(terraform: Terr
     mappings = hearth.api.list_event_source_mappings(EventSourceArn=hearth.queue_arn(name))
     assert mappings["EventSourceMappings"] == []
     assert name not in [layer["LayerName"] for layer in hearth.api.list_layers()["Layers"]]
+
+
+def test_every_setting_is_read_back_as_it_was_written(tmp_path: Path, hearth: House) -> None:
+    with configured(tmp_path, hearth, SETTINGS) as terraform:
+        outputs = terraform.apply()
+        assert outputs == {"answer": ["layer", 1, {"a": 1}], "found": "all settings", "layer": 1}
+        assert terraform.changes() == ""
+        name = terraform.variables["name"]
+        assert hearth.api.get_function_recursion_config(FunctionName=name)["RecursiveLoop"] == "Allow"
+        updates = hearth.api.get_runtime_management_config(FunctionName=name)
+        assert updates["UpdateRuntimeOn"] == "FunctionUpdate"
+
+        terraform.variables["memory"] = "256"
+        terraform.apply()
+        assert terraform.changes() == ""
