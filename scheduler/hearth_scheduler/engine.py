@@ -1,8 +1,7 @@
 """The scheduler at work: feeds the fleet with events and does what it decides.
 
 The fleet is changed here and nowhere else. An event comes in (a request, a frame from a container, a deadline, the end
-of a piece of work); the fleet answers with effects; each is performed, at once if it only writes to a socket, otherwise
-by a task of its own that ends by feeding the next event.
+of a piece of work); the fleet answers with effects; each is performed (`performer.py`).
 
 The path of a warm invocation: `invoke` → fleet → `Dispatch` → one send; one receive → `answers` → the caller's future;
 `asked_next` → fleet. No Docker, no disk, no lock, no task is on it.
@@ -13,7 +12,6 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import assert_never
 
 import structlog
 
@@ -25,24 +23,13 @@ from hearth.core.provisioning import ProvisionedState
 from hearth.ports import CodeTrees
 from hearth_scheduler.answers import Answers
 from hearth_scheduler.calls import Call
-from hearth_scheduler.core.effects import (
-    Conclude,
-    Dispatch,
-    Effect,
-    Grant,
-    Refusal,
-    Specialise,
-    StartFor,
-    StartStem,
-    Stop,
-    StopReason,
-    Verdict,
-)
+from hearth_scheduler.core.effects import Effect, Refusal, Verdict
 from hearth_scheduler.core.environment import NEVER
 from hearth_scheduler.core.fleet import Fleet
 from hearth_scheduler.core.stream_pace import StreamLimits
 from hearth_scheduler.environments import Environments
 from hearth_scheduler.member import Member
+from hearth_scheduler.performer import Performer
 from hearth_scheduler.reporter import Reporter
 from hearth_scheduler.tasks import Tasks
 
@@ -74,15 +61,16 @@ class Engine:
     ) -> None:
         self.fleet = fleet
         self.counters: Counter[str] = Counter()
-        self.last_error = ""
         self.answers = Answers(reporter, stream_limits, self.counters, clock)
         self._environments = environments
         self._reporter = reporter
-        self._codes = codes
         self._host_is_busy = host_is_busy
         self._clock = clock
         self._calls: dict[str, Call] = {}
         self._grants: dict[str, asyncio.Future[None]] = {}
+        self._performer = Performer(
+            environments, reporter, codes, calls=self._calls, grants=self._grants, counters=self.counters, clock=clock
+        )
         self._reservation_ids = itertools.count()
         self._tasks = Tasks()
         self._timer: asyncio.TimerHandle | None = None
@@ -225,6 +213,15 @@ class Engine:
         functions = [e.function for e in self.fleet.environments.values() if e.function is not None]
         return {name for f in functions for name in (f.code_sha256, opt_name(f.layers)) if name}
 
+    @property
+    def last_error(self) -> str:
+        """Why an environment could not be made, most recently: whoever waited for it is told."""
+        return self._performer.last_error
+
+    @last_error.setter
+    def last_error(self, error: str) -> None:
+        self._performer.last_error = error
+
     def _abandon(self, request_id: str) -> None:
         """The caller has gone."""
         call = self._calls.get(request_id)
@@ -237,62 +234,18 @@ class Engine:
     def release(self, reservation_id: str) -> None:
         self._perform(self.fleet.release(reservation_id, self._clock()))
 
-    # -- effects ---------------------------------------------------------------------------------------------------
+    # -- events and deadlines ----------------------------------------------------------------------------------------
 
     def _perform(self, effects: Iterable[Effect]) -> None:
-        """Do what the fleet decided. A defect in one effect costs that one: the fleet counts on all the others."""
-        for effect in effects:
-            try:
-                self._do(effect)
-            except Exception:
-                self.counters["defects"] += 1
-                log.exception("an effect failed", effect=effect)
-                self._make_up_for(effect)
+        """Have done what the fleet decided, and look again when it wants to be asked next."""
+        for environment_id in self._performer.perform(effects):
+            self._loop.call_soon(self._fail, environment_id)
         if self.fleet.deadlines.soonest < self._armed_for:
             self._arm()
 
-    def _do(self, effect: Effect) -> None:
-        match effect:
-            case Dispatch():
-                self._dispatch(effect)
-            case Conclude():
-                self._conclude(effect)
-            case StartStem():
-                self._start(effect)
-            case StartFor():
-                self._start(effect)
-            case Specialise():
-                self._environments.specialise(
-                    effect.environment_id, effect.function, self._codes, is_provisioned=effect.is_provisioned
-                )
-            case Stop():
-                self._stop(effect)
-            case Grant():
-                self._grant(effect)
-            case _:
-                assert_never(effect)
-
-    def _make_up_for(self, effect: Effect) -> None:
-        """Nobody may wait for what will not come. The next tick is at hand if even this fails."""
-        if isinstance(effect, Dispatch | Specialise | StartStem | StartFor):
-            self._loop.call_soon(self._fail, effect.environment_id)
-
     def _fail(self, environment_id: str) -> None:
+        """What it should have done failed here. The next tick is at hand if even this fails."""
         self._perform(self.fleet.failed(environment_id, Verdict.DIED, self._clock()))
-
-    def _start(self, effect: StartStem | StartFor) -> None:
-        self.counters["container-starts"] += 1
-        if isinstance(effect, StartStem):
-            self._environments.start(effect.environment_id, effect.runtime)
-        else:
-            self._environments.start_for(
-                effect.environment_id, effect.function, self._codes, is_provisioned=effect.is_provisioned
-            )
-
-    def _grant(self, effect: Grant) -> None:
-        granted = self._grants.get(effect.reservation_id)
-        if granted is not None and not granted.done():
-            granted.set_result(None)
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -310,62 +263,6 @@ class Engine:
             self.counters["defects"] += 1
             log.exception("a tick failed")
             self._timer = self._loop.call_later(MEND_S, self._tick)
-
-    def _dispatch(self, effect: Dispatch) -> None:
-        member = self._environments.members[effect.environment_id]
-        call = self._calls[effect.request_id]
-        now = self._clock()
-        is_cold, member.is_cold = member.is_cold, False
-        cold_since = max(0.0, member.specialised_at - max(call.arrived_at, member.began_at)) if is_cold else 0.0
-        call.dispatched(now, cold_since=cold_since, init_s=member.init_s if is_cold else 0.0)
-        self.counters["cold" if is_cold else "warm"] += 1
-        member.call = call
-        self._reporter.started(member, call)
-        member.talk.event(effect.request_id)
-        timeout_s = member.function.timeout_s if member.function else 0
-        deadline_ms = int((self._reporter.wall() + timeout_s) * 1000)
-        self._environments.deliver(member, call.invocation, deadline_ms)
-
-    def _conclude(self, effect: Conclude) -> None:
-        call = self._calls.pop(effect.request_id, None)
-        if call is None:
-            return
-        if call.streamed is not None:
-            call.streamed.close()
-        member = self._environments.members.get(effect.environment_id)
-        try:
-            outcome = self._ending(call, effect.verdict, member)
-        except Exception as error:  # a defect, but nobody may wait in vain
-            self.counters["defects"] += 1
-            log.exception("could not conclude a request", request_id=effect.request_id)
-            outcome = PlatformFailed(f"{type(error).__name__}: {error}", bool(call.dispatched_at), call.ledger)
-        call.resolve(outcome)
-        if member is not None and member.call is call:
-            member.call = None
-
-    def _ending(self, call: Call, verdict: Verdict, member: Member | None) -> Outcome:
-        """What the caller of a request that ends before its time is told."""
-        if member is not None:
-            member.link.drain_output()
-        if call.outcome is not None:
-            # It had answered; only the end of the invocation was missing.
-            if member is not None and member.call is call:
-                self._reporter.finished(member, call, call.answered_at)
-            return self._reporter.with_tail(call.outcome, call)
-        self.counters[f"verdict-{verdict.value}"] += 1
-        call.closed(self._clock())
-        oom = member is not None and self._environments.was_out_of_memory(member)
-        if member is not None:
-            self._environments.sample(member, self._clock(), force=True)
-            if oom and member.function is not None:  # nothing is left to read, but this much it was
-                member.peak_bytes = member.function.memory_mib * 2**20
-        return self._reporter.concluded(call, verdict, member, oom=oom, error=self.last_error)
-
-    def _stop(self, effect: Stop) -> None:
-        self.counters[f"stop-{effect.reason.value}"] += 1
-        if effect.reason is StopReason.STUCK:
-            log.warning("a container is hard to remove", environment=effect.environment_id)
-        self._environments.stop(effect.environment_id)
 
     # -- news of environments --------------------------------------------------------------------------------------
 
