@@ -3,12 +3,14 @@
 Rule 1: an operation is judged by what it was asked, before anything is looked up for it; whoever may not do it learns
 nothing, not even whether the function exists.
 Rule 2: an operation needs the action of its own name on the resource in its path; the table has the exceptions.
-Rule 3: whoever gives a function a role, a layer, code from a bucket or a destination, needs the right to that as well.
+Rule 3: whoever gives a function a role, a layer, code from a bucket, a queue or a destination, needs the right to that
+as well.
 Rule 4: what is judged is what is served. Every region and partition means this platform, so an ARN of another one is
 read as ours before it is compared with policies, and `$LATEST` is the function; only invoking tells them apart.
 Source: "Actions, resources, and condition keys for AWS Lambda", AWS service authorization reference.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -56,6 +58,9 @@ _MEMBER_CONDITIONS = (
 _VPC_CONDITIONS = (("SubnetIds", "lambda:SubnetIds"), ("SecurityGroupIds", "lambda:SecurityGroupIds"))
 
 
+_QUEUE = re.compile(r"arn:(?:aws[a-z-]*:sqs|hearth:redis):")
+
+
 class Place(NamedTuple):
     """Where the resources are."""
 
@@ -89,6 +94,7 @@ def permissions(
     for layer in _layers(members, place):
         yield Permission(GET_LAYER, layer)
     yield from _objects(members)
+    yield from _queues(operation, members, place)
     if operation in ("PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig"):
         yield from _destinations(members, place)
 
@@ -168,6 +174,28 @@ def _objects(members: Mapping[str, Any]) -> Iterator[Permission]:
         if isinstance(holder, Mapping) and holder.get("S3Bucket"):
             action = "s3:GetObjectVersion" if holder.get("S3ObjectVersion") else "s3:GetObject"
             yield Permission(action, f"arn:aws:s3:::{holder['S3Bucket']}/{holder.get('S3Key', '')}")
+
+
+def _queues(operation: str, members: Mapping[str, Any], place: Place) -> Iterator[Permission]:
+    """Queues are read and filled by Hearth itself, so the caller must be allowed to; on AWS it takes the function's
+    role."""
+    source = members.get("EventSourceArn")
+    if source and operation == "CreateEventSourceMapping":
+        yield Permission("sqs:ReceiveMessage", _our_queue(source, place))
+    dead_letters = members.get("DeadLetterConfig", {}).get("TargetArn")
+    outcomes = members.get("DestinationConfig", {}).values()
+    for target in (dead_letters, *(outcome.get("Destination") for outcome in outcomes)):
+        if target and _QUEUE.match(target):
+            yield Permission("sqs:SendMessage", _our_queue(target, place))
+
+
+def _our_queue(arn: str, place: Place) -> str:
+    """The ARN of the queue that is served for this one."""
+    match = _QUEUE.match(arn)
+    if match is None:
+        return arn
+    kind = "hearth:redis" if match[0].startswith("arn:hearth") else "aws:sqs"
+    return f"arn:{kind}:{place.region}:{place.account}:{arn.split(':', 5)[-1]}"
 
 
 def _destinations(members: Mapping[str, Any], place: Place) -> Iterator[Permission]:

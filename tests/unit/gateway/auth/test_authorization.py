@@ -179,9 +179,21 @@ def test_code_in_a_bucket_needs_the_right_to_read_it() -> None:
     assert needs("UpdateFunctionCode", FUNCTION, **versioned)[1][0] == "s3:GetObjectVersion"
 
 
+def test_a_queue_needs_the_right_to_read_or_fill_it() -> None:
+    ours, elsewhere = f"arn:aws:sqs:us-east-1:{ACCOUNT}:jobs", f"arn:aws-cn:sqs:cn-north-1:{ACCOUNT}:jobs"
+    for source in (ours, elsewhere):
+        mapping = needs("CreateEventSourceMapping", {}, FunctionName="f", EventSourceArn=source)
+        assert mapping[1:] == [("sqs:ReceiveMessage", ours)]
+    letters = {"DeadLetterConfig": {"TargetArn": elsewhere}}
+    assert needs("UpdateFunctionConfiguration", FUNCTION, **letters)[1:] == [("sqs:SendMessage", ours)]
+    own = f"arn:hearth:redis:us-east-1:{ACCOUNT}:shop/list/orders:new"
+    config = {"OnFailure": {"Destination": own}}
+    assert needs("UpdateEventSourceMapping", {"UUID": "u"}, DestinationConfig=config)[1:] == [("sqs:SendMessage", own)]
+
+
 def test_a_function_as_a_destination_needs_the_right_to_invoke_it() -> None:
     target = f"arn:aws:lambda:us-west-2:{ACCOUNT}:function:g:prod"
-    config = {"OnSuccess": {"Destination": target}, "OnFailure": {"Destination": f"arn:aws:sqs:::{ACCOUNT}:q"}}
+    config = {"OnSuccess": {"Destination": target}, "OnFailure": {"Destination": "arn:aws:s3:::bucket"}}
     for operation in ("PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig"):
         assert needs(operation, FUNCTION, DestinationConfig=config)[1:] == [
             ("lambda:InvokeFunction", f"{PREFIX}:function:g:prod")
