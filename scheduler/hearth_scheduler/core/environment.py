@@ -22,6 +22,9 @@ from hearth.core.function import FunctionVersion
 
 
 class Phase(Enum):
+    # Members are single objects. Enum's own hash is a Python function, and each invocation would call it four times.
+    __hash__ = object.__hash__
+
     STARTING = "starting"
     STEM = "stem"
     INIT = "init"
@@ -33,6 +36,8 @@ class Phase(Enum):
 
 
 class Signal(Enum):
+    __hash__ = object.__hash__  # as above
+
     CONNECTED = "connected"
     SPECIALISED = "specialised"
     READY = "ready"
