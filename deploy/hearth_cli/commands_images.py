@@ -55,9 +55,9 @@ def runtimes_(context: typer.Context, as_json: AsJson = False) -> None:
 
 def _runtime_rows(catalogue: runtimes.Catalogue, settings: Settings) -> list[dict[str, Any]]:
     rows = []
-    for identifier, runtime in runtimes.RUNTIMES.items():
+    for identifier in runtimes.RUNTIMES:
         choice = catalogue.find(identifier)
-        can_build = runtime.interpreter in catalogue.buildable
+        missing = catalogue.worth_building(identifier)
         is_exact = choice is not None and choice.nearness is not runtimes.Nearness.NEAREST
         rows.append(
             {
@@ -66,7 +66,7 @@ def _runtime_rows(catalogue: runtimes.Catalogue, settings: Settings) -> list[dic
                 "match": "none" if choice is None else choice.nearness.value,
                 "image": None if choice is None else choice.image.reference,
                 "refused": choice is None or not (is_exact or settings.runtime_substitution == "nearest"),
-                "hint": "" if is_exact or not can_build else f"hearth images build {runtime.interpreter}",
+                "hint": "" if is_exact or missing is None else f"hearth images build {missing}",
             }
         )
     return rows

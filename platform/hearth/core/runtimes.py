@@ -176,6 +176,13 @@ class Catalogue:
         nearness = Nearness.EXACT if name == runtime.interpreter else Nearness.NEAREST
         return Choice(runtime, name, self.images[name], nearness, runtime.interpreter in self.buildable)
 
+    def worth_building(self, identifier: str) -> str | None:
+        """The interpreter to build for it: its own, or the nearest one where nothing of its family is here yet. None:
+        none can be built, or none would bring it nearer."""
+        nearest = next((name for name in candidates(identifier) if name in self.buildable), None)
+        is_own = nearest == RUNTIMES[identifier].interpreter
+        return nearest if is_own or self.find(identifier) is None else None
+
     def choices(self) -> Mapping[str, Choice]:
         """What each identifier runs on; those that nothing runs are left out."""
         found = {identifier: self.find(identifier) for identifier in RUNTIMES}
@@ -195,8 +202,9 @@ class Catalogue:
 
     def _refusal(self, runtime: Runtime) -> str:
         own = "name an image of your own for it in the setting runtime_images"
-        if runtime.interpreter in self.buildable:
-            way_out = f"Run `hearth images build {runtime.interpreter}`, or {own}."
+        interpreter = self.worth_building(runtime.identifier)
+        if interpreter is not None:
+            way_out = f"Run `hearth images build {interpreter}`, or {own}."
         else:
             way_out = f"{own[0].upper()}{own[1:]}."
         return f"Runtime {runtime.identifier} is not installed on this platform. {way_out}"

@@ -150,3 +150,14 @@ def test_logs_write_family_and_number(identifier: str, label: str) -> None:
 
 def test_every_family_is_in_the_table() -> None:
     assert {runtime.family for runtime in RUNTIMES.values()} == set(Family)
+
+
+def test_where_nothing_runs_a_family_the_nearest_that_can_be_built_is_named() -> None:
+    catalogue = Catalogue(Catalogue.of("python3.13").images, buildable=frozenset({"java17", "java21", "python3.11"}))
+    assert catalogue.worth_building("java8.al2") == "java17"
+    assert catalogue.worth_building("java21") == "java21"
+    assert catalogue.worth_building("python3.11") == "python3.11"
+    assert catalogue.worth_building("python3.9") is None, "python3.13 runs it already"
+    assert catalogue.worth_building("dotnet8") is None
+    with pytest.raises(InvalidParameterValue, match="hearth images build java17"):
+        catalogue.choice("java11")
