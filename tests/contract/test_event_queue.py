@@ -73,6 +73,18 @@ async def test_what_a_dead_owner_had_taken_is_due_again(queue: EventQueue) -> No
     assert (await queue.next_due_ms(NAME), await queue.next_due_ms(OTHER)) == (3_000, 8_000)
 
 
+async def test_what_was_taken_unheard_is_due_again_and_what_is_in_hand_is_not(queue: EventQueue) -> None:
+    for number, name in ((1, NAME), (2, NAME), (3, OTHER)):
+        await queue.accept(event(number, name), 1_000)
+        await queue.take(name, 1_000)
+    await queue.restore(NAME, {"id-2"}, 2_000)
+    assert await queue.take(NAME, 2_000) == event(1)
+    assert await queue.take(NAME, 9_000) is None
+    assert await queue.next_due_ms(OTHER) is None
+    await queue.restore(OTHER, (), 3_000)
+    assert await queue.next_due_ms(OTHER) == 3_000
+
+
 async def test_an_ended_event_is_forgotten_in_one_step_with_what_follows(queue: EventQueue) -> None:
     await queue.accept(event(1), 1_000)
     await queue.take(NAME, 1_000)

@@ -5,7 +5,7 @@ holds the functions that may have events. Every transition is one script, so it 
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from typing import Any, cast
 
 import orjson
@@ -73,6 +73,14 @@ if redis.call('ZCARD', stem .. ':due') == 0 then redis.call('SREM', KEYS[2], ARG
 return 1
 """
 )
+_RESTORE = """
+local due, keep = KEYS[1] .. ':' .. ARGV[1] .. ':due', {}
+for at = 4, #ARGV do keep[ARGV[at]] = true end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, ARGV[3], '+inf')) do
+  if not keep[id] then redis.call('ZADD', due, ARGV[2], id) end
+end
+return 1
+"""
 _RECOVER = """
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[2])) do
   local due = KEYS[1] .. ':' .. name .. ':due'
@@ -118,6 +126,9 @@ class RedisEvents:
     async def recover(self, now_ms: int) -> Sequence[FunctionName]:
         names = await self._run(_RECOVER, now_ms, TAKEN)
         return [FunctionName(name.decode()) for name in names]
+
+    async def restore(self, function: FunctionName, keep: Collection[str], now_ms: int) -> None:
+        await self._run(_RESTORE, function, now_ms, TAKEN, *keep)
 
     async def accept(self, event: AsyncEvent, due_ms: int) -> None:
         arguments = (event.function, event.id, encode(event), due_ms)

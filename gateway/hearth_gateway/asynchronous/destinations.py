@@ -1,8 +1,7 @@
 """Where the records of asynchronous invocations go: to another function, or to a queue.
 
 `arn:aws:sqs:` names a Redis list of Hearth's own, as it does for event source mappings. Topics, buses and buckets are
-kept and shown, since tools compare them; records for them are reported and counted as failed deliveries, as the service
-does where a destination cannot be reached.
+kept and shown, since tools compare them; records for them are reported as not delivered.
 Source: `DestinationConfig` and `DeadLetterConfig` in the AWS Lambda API reference.
 """
 
@@ -31,7 +30,6 @@ class Destinations:
     def __init__(self, registry: Registry, new_id: Callable[[], str]) -> None:
         self._registry = registry
         self._new_id = new_id
-        self.failures = 0
 
     def resolve(
         self, deliveries: Sequence[Delivery], event: AsyncEvent, now_ms: int
@@ -45,7 +43,6 @@ class Destinations:
                 else:
                     pushes.append(Push(_list_key(delivery.target), delivery.body))
             except HearthError as error:
-                self.failures += 1
                 log.warning(
                     "a destination took no record", target=delivery.target, request_id=event.id, error=error.message
                 )

@@ -3,7 +3,9 @@
 Rule 1: an event is on disk before its caller is told 202, and forgotten only once its end is.
 Rule 2: slot first, then the event. A throttle never burns an attempt, because no event is taken without a place.
 Rule 3: nothing polls. A feeder sleeps until its next event is due or the bell rings, and goes when nothing is left.
-State: `_bells`, one for each feeder, is changed here only, on one event loop; which events exist the queue knows.
+Rule 4: an answer of the queue that was lost is made good: after a failure, what is taken but not in hand is due again.
+State: `_bells`, one for each feeder, and `_in_hand`, the ids of events taken and not yet settled, are changed here
+only, on one event loop; which events exist the queue knows.
 """
 
 import asyncio
@@ -60,6 +62,7 @@ class AsyncInvocations:
         self._drain_s = drain_s
         self._destinations = Destinations(registry, new_id)
         self._bells: dict[FunctionName, asyncio.Event] = {}
+        self._in_hand: dict[FunctionName, set[str]] = {}
         self._recovered = asyncio.Event()
         self._runs: set[asyncio.Task[None]] = set()
         self._feeding: set[asyncio.Task[None]] = set()
@@ -126,6 +129,8 @@ class AsyncInvocations:
         while True:
             bell.clear()
             try:
+                if failures:
+                    await self._queue.restore(name, self._in_hand.get(name, ()), self._clock.now_ms())
                 due_ms = await self._queue.next_due_ms(name)
                 if due_ms is None and not bell.is_set():
                     del self._bells[name]
@@ -167,6 +172,7 @@ class AsyncInvocations:
             if event is None:
                 slot.release()
                 return
+            self._in_hand.setdefault(event.function, set()).add(event.id)
             self._start(self._run(slot, event), f"async-event {event.id}", self._runs)
 
     async def _end_without_running(self, name: FunctionName) -> None:
@@ -244,7 +250,15 @@ class AsyncInvocations:
                 log.warning("the end of an event is not recorded yet", request_id=event.id, error=str(error))
                 await self._clock.pause(doubling(failures, 100, LONGEST_BACKOFF_MS) / 1000)
                 failures += 1
+        self._let_go(event)
         self._ring(event.function)
+
+    def _let_go(self, event: AsyncEvent) -> None:
+        """The event is settled: it is the queue's again, or over."""
+        in_hand = self._in_hand[event.function]
+        in_hand.discard(event.id)
+        if not in_hand:
+            del self._in_hand[event.function]
 
     async def _finish(self, event: AsyncEvent, fate: Again | Ended) -> None:
         if isinstance(fate, Again):

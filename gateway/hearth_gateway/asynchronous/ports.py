@@ -1,6 +1,6 @@
 """What asynchronous invocations ask of the world: a durable queue of events per function."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +32,11 @@ class EventQueue(Protocol):
 
     async def recover(self, now_ms: int) -> Sequence[FunctionName]:
         """Make everything that was taken due again: its owner is dead. Gives the functions that have events."""
+        ...
+
+    async def restore(self, function: FunctionName, keep: Collection[str], now_ms: int) -> None:
+        """Make the function's taken events due again, but for those of these ids, which are in hand. For whoever does
+        not know whether a `take` happened whose answer was lost."""
         ...
 
     async def accept(self, event: AsyncEvent, due_ms: int) -> None:

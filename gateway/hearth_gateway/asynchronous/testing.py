@@ -1,6 +1,6 @@
 """An `EventQueue` in memory, which passes the same contract suite as the one on Redis."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from hearth.core.function import FunctionName
@@ -16,18 +16,26 @@ class _Kept:
 
 
 class InMemoryEvents:
-    """Outlives the owner that uses it, as a server does. While `is_down` every call fails."""
+    """Outlives the owner that uses it, as a server does. While `is_down` every call fails; while it
+    `loses_answers`, an event is taken and nobody hears of it."""
 
     def __init__(self) -> None:
         self.kept: dict[str, _Kept] = {}
         self.lists: dict[str, list[bytes]] = {}
         self.is_down = False
+        self.loses_answers = False
 
     async def recover(self, now_ms: int) -> Sequence[FunctionName]:
         self._check()
         for kept in self.kept.values():
             kept.due_ms = now_ms if kept.due_ms is None else kept.due_ms
         return sorted({kept.event.function for kept in self.kept.values()})
+
+    async def restore(self, function: FunctionName, keep: Collection[str], now_ms: int) -> None:
+        self._check()
+        for kept in self.kept.values():
+            if kept.event.function == function and kept.due_ms is None and kept.event.id not in keep:
+                kept.due_ms = now_ms
 
     async def accept(self, event: AsyncEvent, due_ms: int) -> None:
         self._check()
@@ -44,6 +52,8 @@ class InMemoryEvents:
             return None
         kept = self.kept[due[0][1]]
         kept.due_ms = None
+        if self.loses_answers:
+            raise EventsUnavailable("the answer was lost")
         return kept.event
 
     async def put_back(self, event: AsyncEvent, due_ms: int) -> None:

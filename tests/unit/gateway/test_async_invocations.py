@@ -15,7 +15,7 @@ from tests.unit.gateway.sources.stage import in_virtual_time
 from hearth.core.attachments import EventInvokeConfig
 from hearth.core.errors import ServiceError
 from hearth.core.function import FunctionName
-from hearth.core.invocation import FailureKind, FunctionFailed, Invocation, Ledger, Outcome, PlatformFailed
+from hearth.core.invocation import FailureKind, FunctionFailed, Invocation, Ledger, Outcome, PlatformFailed, Succeeded
 from hearth.core.records import FunctionRecord
 from hearth.registry import Registry
 from hearth.testing import InMemoryStore
@@ -205,3 +205,28 @@ async def test_a_queue_that_is_away_for_a_while_loses_nothing() -> None:
             await on.accept(2)
         await on.ended()
         assert len(on.scheduler.invocations) == 3
+
+
+@in_virtual_time
+async def test_an_event_taken_with_its_answer_lost_runs_all_the_same() -> None:
+    async with stage() as on:
+        on.queue.loses_answers = True
+        event = await on.accept()
+        await asyncio.sleep(10)
+        on.queue.loses_answers = False
+        await on.ended()
+        assert [one.request_id for one in on.scheduler.invocations] == [event.id]
+
+
+@in_virtual_time
+async def test_an_event_in_hand_is_not_run_again_because_the_queue_was_away() -> None:
+    async with stage() as on:
+        on.scheduler.script("hello", lambda _: asyncio.sleep(300, Succeeded(b"1", Ledger())))
+        await on.accept(1)
+        await asyncio.sleep(1)
+        on.queue.loses_answers = True
+        await on.accept(2)
+        await asyncio.sleep(60)
+        on.queue.loses_answers = False
+        await on.ended()
+        assert sorted(one.request_id for one in on.scheduler.invocations) == ["id-1", "id-2"]
