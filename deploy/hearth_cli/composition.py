@@ -36,6 +36,7 @@ from hearth.packages import CodePackages
 from hearth.registry import Change, Configured, Forgotten, Limited, Provisioned, Registry, Withdrawn
 from hearth_cli import guards, images, own_redis, sweep
 from hearth_cli.console import Failure
+from hearth_cli.event_house import EventHouse, Foundation, event_house
 from hearth_cli.locations import DataDir, data_dir, session_key
 from hearth_cli.reach import Reach, reach
 from hearth_gateway.adapters.redis_events import RedisEvents
@@ -53,6 +54,7 @@ from hearth_gateway.neighbours.composition import neighbours
 from hearth_gateway.neighbours.neighbours import Neighbours
 from hearth_gateway.server import GatewayServer, Services
 from hearth_gateway.sources.functions import RegistryFunctions
+from hearth_gateway.sources.opening import OpenSources
 from hearth_gateway.sources.ports import Surroundings as SourceSurroundings
 from hearth_gateway.sources.ports import SystemClock
 from hearth_gateway.sources.supervisor import EventSources
@@ -100,8 +102,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         client = connect(url)
         stack.push_async_callback(client.aclose)
         functions, mappings = RedisFunctionStore(client), RedisMappingStore(client)
-        packages = CodePackages(place.root, max_total_bytes=settings.code_storage_bytes)
-        await packages.open()
+        packages = await _packages(settings, place)
         logs = await stack.enter_async_context(FunctionLogs(place.root / "logs", settings.log_bytes_per_function))
         registry = Registry(functions)
         containers = _containers(settings, host)
@@ -135,7 +136,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         queues = RedisQueues(url, settings.connections, run=run, previous_run=_exchange_run(place, run))
         await stack.enter_async_context(queues)
-        sources = await stack.enter_async_context(EventSources(mappings, queues, around_sources, drain_s=DRAIN_S))
+        sources = await stack.enter_async_context(
+            EventSources(mappings, OpenSources(around_sources, queues), around_sources, drain_s=DRAIN_S)
+        )
         registry.on_change(lambda _: sources.functions_changed())
         _register_mappings(plane, sources, registry, settings, clock=clock)
         await _register_capacity(plane, endpoint, registry, engine, store=RedisCapacityProviderStore(client))
@@ -143,6 +146,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         doors.gate.policy_of_resource = partial(policy_of_version, layers)
         events = await stack.enter_async_context(_async_invocations(url, registry, engine, clock))
         registry.on_change(lambda _: events.functions_changed())
+        house = await stack.enter_async_context(
+            event_house(Foundation(settings, url, run, registry, doors, events, clock))
+        )
         services = Services(
             registry=registry,
             scheduler=engine,
@@ -155,15 +161,23 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             gate=doors.gate,
             keys=doors.keys,
             url_guard=doors.url_guard,
-            neighbours=_neighbours(settings, doors, logs),
+            neighbours=_neighbours(settings, doors, logs, house),
+            pages=house.pages,
         )
         await stack.enter_async_context(_server(settings, services, endpoint, also=inside.listen))
         log.info("serving", host=settings.host, port=settings.port, functions=inside.url)
         await stop.wait()
 
 
-def _neighbours(settings: Settings, doors: guards.Doors, logs: FunctionLogs) -> Neighbours:
-    return neighbours(ResourcePlace(settings.region, settings.account), doors.roles, doors.keys, LogArchive(logs))
+def _neighbours(settings: Settings, doors: guards.Doors, logs: FunctionLogs, house: EventHouse) -> Neighbours:
+    place = ResourcePlace(settings.region, settings.account)
+    return neighbours(place, doors.roles, doors.keys, LogArchive(logs), more=house.services)
+
+
+async def _packages(settings: Settings, place: DataDir) -> CodePackages:
+    packages = CodePackages(place.root, max_total_bytes=settings.code_storage_bytes)
+    await packages.open()
+    return packages
 
 
 def _inspect(settings: Settings, place: DataDir) -> Host:

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote
 
 import orjson
@@ -41,6 +41,20 @@ _JSON = {"Content-Type": "application/json"}
 _LINES = {"Content-Type": "application/x-ndjson"}
 # How often a silent stream looks whether its reader is still there.
 _READER_CHECK_S = 1.0
+
+OWN_PREFIX = "/_hearth/"
+
+
+class OwnPage(Protocol):
+    """Some of Hearth's own paths: those that begin with a prefix it is registered under. JSON both ways."""
+
+    async def respond(
+        self, method: str, path: str, query: Mapping[str, list[str]], *, body: bytes, caller: Caller
+    ) -> ApiResponse:
+        """Answer a request whose signature is verified; what the caller may do is the page's to judge (with
+        `Gate.authorize`). Raises HearthError."""
+        ...
+
 
 Head = Callable[[Mapping[str, str]], Mapping[str, str]]
 """Adds to headers what every answer carries."""
@@ -161,7 +175,7 @@ def health_for(health: Mapping[str, object], source_ip: str) -> Mapping[str, obj
 
 def is_own(path: str) -> bool:
     """Whether the path is one of ours."""
-    return path.startswith("/_hearth/") or path == HEALTH
+    return path.startswith(OWN_PREFIX) or path == HEALTH
 
 
 def _shown(key: AccessKey) -> dict[str, Any]:

@@ -11,7 +11,7 @@ Rule 4: stopping takes no new connection, lets what runs finish within a grace, 
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -42,7 +42,18 @@ from hearth_gateway.http_noise import server_log
 from hearth_gateway.invoke import DRY_RUN, MAX_INVOKE_ASYNC_BYTES, Events, Invoker, answer
 from hearth_gateway.neighbours.entrance import NeighbourEntrance
 from hearth_gateway.neighbours.neighbours import Neighbours
-from hearth_gateway.own_pages import CODE_PREFIX, HEALTH, KEYS, LOGS_PREFIX, KeyPages, LogPages, health_for, is_own
+from hearth_gateway.neighbours.service_choice import is_of_neighbours
+from hearth_gateway.own_pages import (
+    CODE_PREFIX,
+    HEALTH,
+    KEYS,
+    LOGS_PREFIX,
+    KeyPages,
+    LogPages,
+    OwnPage,
+    health_for,
+    is_own,
+)
 from hearth_gateway.random_bytes import RandomBytes
 from hearth_gateway.request_body import read_body
 from hearth_gateway.streaming import ResponseStreams
@@ -97,6 +108,8 @@ class Services:
     keys: AccessKeys
     url_guard: UrlGuard
     neighbours: Neighbours
+    pages: Mapping[str, OwnPage] = field(default_factory=dict)
+    """Hearth's own further paths, by what they begin with (`/_hearth/invocations`)."""
 
 
 class GatewayServer:
@@ -273,7 +286,7 @@ class GatewayServer:
             return await self._urls.respond(request, path, query, identity)
         if path == HEALTH or path.startswith(CODE_PREFIX):
             return self._open_page(request, path, parse_qs(query), identity=identity)
-        if path == "/":
+        if is_of_neighbours(path):
             return _answer(await self._entrance.respond(request, _signed(request), identity), identity)
         ticket = self._authenticator.examine(_signed(request), request.remote or "").of_lambda()
         return await self._for_someone(request, ticket, identity)
@@ -361,6 +374,11 @@ class GatewayServer:
             name = path.removeprefix(LOGS_PREFIX)
             head = partial(_head, identity=identity)
             return await self._log_pages.show(request, ticket.caller, name=name, head=head)
+        for prefix, page in self._services.pages.items():
+            if path == prefix or path.startswith(f"{prefix}/"):
+                query = parse_qs(ticket.request.query, keep_blank_values=True)
+                answer = await page.respond(request.method, path, query, body=body, caller=ticket.caller)
+                return _answer(answer, identity)
         raise UnknownOperation(f"{request.method} {path} is no operation of this service.")
 
 

@@ -21,7 +21,8 @@ from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
-from hearth_gateway.core.mapping import OWN_CONNECTION, EventSourceMapping, Producer
+from hearth_gateway.core.addresses import OWN_CONNECTION
+from hearth_gateway.core.mapping import EventSourceMapping, Producer
 from hearth_gateway.core.queue_batch import RECORD_OVERHEAD_BYTES, Message
 from hearth_gateway.core.retry import Settlement
 from hearth_gateway.sources.ports import Claim, Gathered, ListQueue, QueueUnavailable, StaleSession

@@ -13,8 +13,8 @@ from hearth.core.errors import HearthError, InvalidParameterValue
 from hearth.core.function import FunctionName
 from hearth.registry import Registry
 from hearth_gateway.asynchronous.ports import Push
+from hearth_gateway.core.addresses import OWN_CONNECTION, ListAddress, QueueAddress, parse_address
 from hearth_gateway.core.async_event import AsyncEvent, Delivery
-from hearth_gateway.core.mapping import OWN_CONNECTION, parse_source
 from hearth_gateway.core.names import FunctionReference, parse_function_name
 
 log = structlog.get_logger(__name__)
@@ -77,7 +77,10 @@ class Destinations:
 
 
 def _list_key(arn: str) -> str:
-    address = parse_source(arn)
-    if address.connection != OWN_CONNECTION:
-        raise InvalidParameterValue("Only queues in Hearth's own Redis can take records.")
-    return address.key
+    match parse_address(arn):
+        case QueueAddress(name=key, connection=""):
+            return key
+        case ListAddress(connection=connection, key=key) if connection == OWN_CONNECTION:
+            return key
+        case _:
+            raise InvalidParameterValue("Only queues in Hearth's own Redis can take records.")

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from hearth.core.function import FunctionName
 from hearth_gateway.core.async_event import AsyncEvent
+from hearth_gateway.core.parcel import Parcel
 
 
 class EventsUnavailable(Exception):
@@ -22,6 +23,16 @@ class Push:
 
     key: str
     body: bytes
+
+
+class Courier(Protocol):
+    """Takes parcels, keeps them, and delivers each at least once: to functions as asynchronous invocations, to queues,
+    lists and streams, topics, buses, buckets and webhooks."""
+
+    async def post(self, parcels: Sequence[Parcel]) -> None:
+        """Keep them all in one step, on disk when this returns. Raises ServiceError if they could not be kept; they may
+        have been all the same, and posting them again by the same ids is harmless."""
+        ...
 
 
 class EventQueue(Protocol):

@@ -1,11 +1,28 @@
-"""An `EventQueue` in memory, which passes the same contract suite as the one on Redis."""
+"""Doubles of what asynchronous invocations need: an `EventQueue` in memory, which passes the same contract suite as the
+one on Redis, and a `Courier` that keeps what it is given."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from hearth.core.errors import ServiceError
 from hearth.core.function import FunctionName
 from hearth_gateway.asynchronous.ports import EventsUnavailable, Push
 from hearth_gateway.core.async_event import AsyncEvent
+from hearth_gateway.core.parcel import Parcel
+
+
+class RecordingCourier:
+    """Keeps the parcels it is given, each id once. While `is_down` it takes none."""
+
+    def __init__(self) -> None:
+        self.parcels: list[Parcel] = []
+        self.is_down = False
+
+    async def post(self, parcels: Sequence[Parcel]) -> None:
+        if self.is_down:
+            raise ServiceError("The parcels could not be stored: down")
+        known = {parcel.id for parcel in self.parcels}
+        self.parcels += [parcel for parcel in parcels if parcel.id not in known]
 
 
 @dataclass(slots=True)

@@ -1,23 +1,24 @@
-"""Event source mappings as values: what is polled for whom, and the rules their parameters obey.
+"""Event source mappings as values: what is polled for whom. The rules their parameters obey are in `mapping_rules`.
 
-Rule 1: a mapping names a Redis list, either `arn:aws:sqs:<region>:<account>:<name>` (the list `<name>` in Hearth's
-own Redis) or `arn:hearth:redis:<region>:<account>:<connection>/list/<key>` (a named connection).
-Rule 2: what is accepted is enforced; what cannot be enforced is refused.
 Source: AWS Lambda API reference, CreateEventSourceMapping; texts as the service sends them.
 """
 
-import re
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, assert_never
 
 from hearth.core.errors import InvalidParameterValue
+from hearth_gateway.core.addresses import (
+    OWN_CONNECTION,
+    ChannelAddress,
+    ListAddress,
+    QueueAddress,
+    SourceAddress,
+    StreamAddress,
+    parse_address,
+)
 from hearth_gateway.core.mapping_state import State
 from hearth_gateway.core.retry import RetryPolicy
-
-OWN_CONNECTION = ""
-"""The connection of `arn:aws:sqs:` sources: Hearth's own Redis."""
 
 TAG_PRODUCER = "hearth:producer"
 """Mapping tag: `RPUSH` (default) or `LPUSH`, the command producers use; consumers take from the other end."""
@@ -26,17 +27,13 @@ TAG_MAX_RECEIVE_COUNT = "hearth:max-receive-count"
 TAG_DEAD_LETTER_LIST = "hearth:dead-letter-list"
 """Mapping tag: the dead-letter list's key, on the same Redis; default `<key>:dead`."""
 
-DEFAULT_BATCH_SIZE = 10
 UNRECOGNIZED = "Unrecognized event source."
 NO_QUEUE = (
     "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. "
     "SQS Error Message: The specified queue does not exist."
 )
-NO_DESTINATION = "Unsupported DestinationConfig parameter for given event source mapping type."
-NO_RETRIES = "Unsupported MaximumRetryAttempts parameter for given event source mapping type."
-NO_WINDOW = "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
-_RESERVED = "hearth:"
-_QUEUE_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
+RESERVED = "hearth:"
+"""Keys that begin so are the platform's own, and no sources."""
 
 
 class Producer(Enum):
@@ -46,12 +43,21 @@ class Producer(Enum):
     LPUSH = "LPUSH"
 
 
-@dataclass(frozen=True, slots=True)
-class ListAddress:
-    """A Redis list: the name of a connection (`OWN_CONNECTION` for Hearth's own) and the list's key."""
+class SourceKind(Enum):
+    """What a mapping reads. Each kind has parameters of its own."""
 
-    connection: str
-    key: str
+    QUEUE = "queue"
+    LIST = "list"
+    STREAM = "stream"
+    CHANNEL = "channel"
+
+
+class StartingPosition(Enum):
+    """Where a new mapping begins to read a stream."""
+
+    TRIM_HORIZON = "TRIM_HORIZON"
+    LATEST = "LATEST"
+    AT_TIMESTAMP = "AT_TIMESTAMP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,8 @@ class EventSourceMapping:
     """One mapping as it is stored. `enabled` is what the caller wants, `state` how far that has got.
 
     `function_arn` is echoed exactly as the caller qualified it. `echoed` holds members that are stored and shown
-    but need no enforcement (KMSKeyArn, MetricsConfig, LoggingConfig).
+    but need no enforcement (KMSKeyArn, MetricsConfig, LoggingConfig). `filters` are FilterCriteria's patterns, as sent.
+    Retry attempts, record ages and the like are None where they were not set; -1 means without end.
     """
 
     uuid: str
@@ -71,19 +78,41 @@ class EventSourceMapping:
     enabled: bool
     state: State
     last_modified_ms: int
-    batch_size: int = DEFAULT_BATCH_SIZE
+    batch_size: int = 10
     window_s: int = 0
     response_types: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
     maximum_concurrency: int | None = None
     retry_attempts: int | None = None
+    maximum_record_age_s: int | None = None
     on_failure: str | None = None
+    starting_position: StartingPosition | None = None
+    starting_position_ms: int | None = None
+    parallelization_factor: int = 1
+    is_bisecting: bool = False
+    tumbling_window_s: int = 0
     tags: dict[str, str] = field(default_factory=dict)
     echoed: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def address(self) -> ListAddress:
-        """The list that is polled."""
+    def source(self) -> SourceAddress:
+        """What is polled."""
         return parse_source(self.source_arn)
+
+    @property
+    def kind(self) -> SourceKind:
+        return kind_of(self.source)
+
+    @property
+    def address(self) -> ListAddress:
+        """The list that is polled: of a list or of a queue of Hearth's own, which is a list underneath."""
+        match self.source:
+            case ListAddress() as found:
+                return found
+            case QueueAddress(name=name, connection=connection):
+                return ListAddress(connection or OWN_CONNECTION, name)
+            case other:
+                raise TypeError(f"{other!r} is no list")
 
     @property
     def producer(self) -> Producer:
@@ -97,8 +126,11 @@ class EventSourceMapping:
     @property
     def dead_letter_key(self) -> str:
         """The list that takes what failed for good: destination, else tag, else `<key>:dead`."""
-        if self.on_failure:
-            return parse_source(self.on_failure).key
+        destination = parse_address(self.on_failure) if self.on_failure else None
+        if isinstance(destination, ListAddress):
+            return destination.key
+        if isinstance(destination, QueueAddress):
+            return destination.name
         return self.tags.get(TAG_DEAD_LETTER_LIST) or f"{self.address.key}:dead"
 
     def retry_policy(self, default_max_receive_count: int) -> RetryPolicy:
@@ -109,70 +141,33 @@ class EventSourceMapping:
         return RetryPolicy(int(tagged) if tagged else default_max_receive_count)
 
 
-def parse_source(arn: str) -> ListAddress:
-    """The list an ARN names. Raises InvalidParameterValue with the service's text for anything else."""
-    parts = arn.split(":", 5)
-    match parts:
-        case ["arn", "aws", "sqs", _, _, name] if _QUEUE_NAME.fullmatch(name):
-            return _permitted(ListAddress(OWN_CONNECTION, name))
-        case ["arn", "hearth", "redis", _, _, resource]:
-            connection, found, key = resource.partition("/list/")
-            if found and connection and key:
-                return _permitted(ListAddress(connection, key))
+def parse_source(arn: str) -> SourceAddress:
+    """What an event source's ARN names. Raises InvalidParameterValue with the service's text for anything else."""
+    found = parse_address(arn)
+    match found:
+        case ListAddress(key=name) | StreamAddress(key=name) | QueueAddress(name=name) | ChannelAddress(name=name):
+            if name.startswith(RESERVED):
+                raise InvalidParameterValue(NO_QUEUE)
+            return found
         case _:
-            pass
-    raise InvalidParameterValue(UNRECOGNIZED)
+            raise InvalidParameterValue(UNRECOGNIZED)
 
 
-def _permitted(address: ListAddress) -> ListAddress:
-    if address.key.startswith(_RESERVED):
-        raise InvalidParameterValue(NO_QUEUE)
-    if address.connection == OWN_CONNECTION and address.key.endswith(".fifo"):
-        raise InvalidParameterValue("FIFO queues are not supported; name a standard queue.")
-    return address
+def kind_of(source: SourceAddress) -> SourceKind:
+    """The kind of a source."""
+    match source:
+        case QueueAddress():
+            return SourceKind.QUEUE
+        case ListAddress():
+            return SourceKind.LIST
+        case StreamAddress():
+            return SourceKind.STREAM
+        case ChannelAddress():
+            return SourceKind.CHANNEL
+        case _:
+            assert_never(source)
 
 
 def is_own_form(arn: str) -> bool:
-    """Whether the source is in Hearth's own ARN form, which takes stream-style retry parameters too."""
+    """Whether the source is in Hearth's own ARN form."""
     return arn.startswith("arn:hearth:")
-
-
-def checked(mapping: EventSourceMapping, connections: Collection[str]) -> EventSourceMapping:
-    """The mapping itself, once every rule that goes beyond the operation's shape holds."""
-    address = mapping.address
-    if address.connection != OWN_CONNECTION and address.connection not in connections:
-        raise InvalidParameterValue(NO_QUEUE)
-    if mapping.batch_size > DEFAULT_BATCH_SIZE and mapping.window_s < 1:
-        raise InvalidParameterValue(NO_WINDOW)
-    _check_failure_handling(mapping)
-    _check_tags(mapping.tags)
-    if mapping.dead_letter_key == address.key or mapping.dead_letter_key.startswith(_RESERVED):
-        raise InvalidParameterValue(NO_DESTINATION)
-    return mapping
-
-
-def _check_failure_handling(mapping: EventSourceMapping) -> None:
-    if not is_own_form(mapping.source_arn):
-        if mapping.on_failure is not None:
-            raise InvalidParameterValue(NO_DESTINATION)
-        if mapping.retry_attempts is not None:
-            raise InvalidParameterValue(NO_RETRIES)
-    # A message must leave the queue and enter the dead-letter list in one step: both live on one Redis.
-    elif mapping.on_failure and _destination(mapping.on_failure).connection != mapping.address.connection:
-        raise InvalidParameterValue(NO_DESTINATION)
-
-
-def _destination(arn: str) -> ListAddress:
-    try:
-        return parse_source(arn)
-    except InvalidParameterValue as error:
-        raise InvalidParameterValue(NO_DESTINATION) from error
-
-
-def _check_tags(tags: Mapping[str, str]) -> None:
-    producer = tags.get(TAG_PRODUCER, Producer.RPUSH.value)
-    if producer not in Producer.__members__:
-        raise InvalidParameterValue(f"The tag {TAG_PRODUCER} must be RPUSH or LPUSH.")
-    count = tags.get(TAG_MAX_RECEIVE_COUNT, "1")
-    if not re.fullmatch(r"[1-9][0-9]{0,8}", count):
-        raise InvalidParameterValue(f"The tag {TAG_MAX_RECEIVE_COUNT} must be a whole number of at least 1.")

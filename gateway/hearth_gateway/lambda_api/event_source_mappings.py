@@ -16,17 +16,20 @@ from hearth.core.arns import event_source_mapping_arn
 from hearth.core.errors import InvalidParameterValue, ResourceNotFound
 from hearth.registry import Registry
 from hearth_gateway.core.mapping import (
-    DEFAULT_BATCH_SIZE,
     UNRECOGNIZED,
     EventSourceMapping,
-    checked,
+    SourceKind,
+    StartingPosition,
     is_own_form,
+    kind_of,
+    parse_source,
 )
+from hearth_gateway.core.mapping_rules import DEFAULT_BATCH_SIZE, checked, refuse_foreign
 from hearth_gateway.core.mapping_state import State
 from hearth_gateway.core.names import FunctionReference, parse_function_name
 from hearth_gateway.lambda_api.api import Answer, LambdaApi, Parameters
 from hearth_gateway.lambda_api.tags import changed_tags
-from hearth_gateway.sources.list_source import NO_RECORDS
+from hearth_gateway.sources.ports import NO_RECORDS
 from hearth_gateway.sources.supervisor import EventSources
 
 MAX_PAGE = 100
@@ -35,23 +38,15 @@ MAX_PAGE = 100
 _ECHOED = ("KMSKeyArn", "MetricsConfig", "LoggingConfig")
 """Stored and shown as sent."""
 
-# Of other kinds of sources. Given with their neutral value they ask for nothing and are let pass.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "AmazonManagedKafkaEventSourceConfig": (),
-    "BisectBatchOnFunctionError": (False,),
-    "DocumentDBEventSourceConfig": (),
-    "MaximumRecordAgeInSeconds": (-1,),
-    "ParallelizationFactor": (1,),
-    "ProvisionedPollerConfig": ({},),
-    "Queues": (),
-    "SelfManagedEventSource": (),
-    "SelfManagedKafkaEventSourceConfig": (),
-    "SourceAccessConfigurations": ([],),
-    "StartingPosition": (),
-    "StartingPositionTimestamp": (),
-    "Topics": (),
-    "TumblingWindowInSeconds": (0,),
+_PLAIN = {
+    "MaximumBatchingWindowInSeconds": "window_s",
+    "MaximumRetryAttempts": "retry_attempts",
+    "MaximumRecordAgeInSeconds": "maximum_record_age_s",
+    "ParallelizationFactor": "parallelization_factor",
+    "BisectBatchOnFunctionError": "is_bisecting",
+    "TumblingWindowInSeconds": "tumbling_window_s",
 }
+"""Members that are kept as they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +89,7 @@ class EventSourceMappings:
     async def create(self, parameters: Parameters) -> Answer:
         if not parameters.get("EventSourceArn"):
             raise InvalidParameterValue(UNRECOGNIZED)
-        _refuse_foreign(parameters)
+        refuse_foreign(kind_of(parse_source(parameters["EventSourceArn"])), parameters)
         wanted = checked(_changed(self._blank(parameters), parameters), self._place.connections)
         self._function(parameters["FunctionName"])
         return 202, self._shown(await self._sources.create(wanted))
@@ -111,8 +106,7 @@ class EventSourceMappings:
 
     async def update(self, parameters: Parameters) -> Answer:
         # An unknown mapping is the first thing to say, before anything about the parameters.
-        self._sources.find(parameters["UUID"])
-        _refuse_foreign(parameters)
+        refuse_foreign(self._sources.find(parameters["UUID"]).kind, parameters)
         target = self._function(parameters["FunctionName"]) if "FunctionName" in parameters else None
 
         def change(before: EventSourceMapping) -> EventSourceMapping:
@@ -139,6 +133,7 @@ class EventSourceMappings:
             enabled=parameters.get("Enabled", True),
             state=State.CREATING,
             last_modified_ms=self._now_ms(),
+            batch_size=DEFAULT_BATCH_SIZE[kind_of(parse_source(parameters["EventSourceArn"]))],
             tags=changed_tags({}, parameters.get("Tags", {}), frozenset()),
         )
 
@@ -171,6 +166,7 @@ class EventSourceMappings:
 
     def _shown(self, mapping: EventSourceMapping) -> dict[str, Any]:
         """EventSourceMappingConfiguration: members that were never set are left out, as the service does."""
+        is_stream = mapping.kind is SourceKind.STREAM
         shown: dict[str, Any] = {
             "UUID": mapping.uuid,
             "BatchSize": mapping.batch_size,
@@ -181,29 +177,55 @@ class EventSourceMappings:
             "FunctionResponseTypes": list(mapping.response_types),
             "LastModified": mapping.last_modified_ms / 1000,
             "State": mapping.state.value,
-            "StateTransitionReason": "USER_INITIATED",
+            "StateTransitionReason": "User action" if is_stream else "USER_INITIATED",
+            **(_of_stream(mapping) if is_stream else _of_others(mapping)),
             **mapping.echoed,
         }
+        if mapping.filters:
+            shown["FilterCriteria"] = {"Filters": [{"Pattern": pattern} for pattern in mapping.filters]}
         if mapping.maximum_concurrency is not None:
             shown["ScalingConfig"] = {"MaximumConcurrency": mapping.maximum_concurrency}
-        if mapping.retry_attempts is not None:
-            shown["MaximumRetryAttempts"] = mapping.retry_attempts
-        if mapping.on_failure is not None:
-            shown["DestinationConfig"] = {"OnFailure": {"Destination": mapping.on_failure}}
         result = self._sources.last_result(mapping.uuid)
         # The service leaves this out for queues; a queue that has something to say is worth the exception.
-        if result != NO_RECORDS or is_own_form(mapping.source_arn):
+        if result != NO_RECORDS or is_stream or is_own_form(mapping.source_arn):
             shown["LastProcessingResult"] = result
         return shown
 
 
-def _refuse_foreign(parameters: Parameters) -> None:
-    """What is accepted is enforced: parameters of other kinds of sources are not taken in silence."""
-    for name, neutral in _NEUTRAL.items():
-        if name in parameters and parameters[name] not in neutral:
-            raise InvalidParameterValue(f"Unsupported {name} parameter for given event source mapping type.")
-    if parameters.get("FilterCriteria", {}).get("Filters"):
-        raise InvalidParameterValue("FilterCriteria is not available on this platform yet.")
+def _of_stream(mapping: EventSourceMapping) -> dict[str, Any]:
+    """What is shown of a stream, with its defaults."""
+    shown: dict[str, Any] = {
+        "BisectBatchOnFunctionError": mapping.is_bisecting,
+        "DestinationConfig": {"OnFailure": _destination(mapping)},
+        "MaximumRecordAgeInSeconds": _or_endless(mapping.maximum_record_age_s),
+        "MaximumRetryAttempts": _or_endless(mapping.retry_attempts),
+        "ParallelizationFactor": mapping.parallelization_factor,
+        "TumblingWindowInSeconds": mapping.tumbling_window_s,
+    }
+    if mapping.starting_position is not None:
+        shown["StartingPosition"] = mapping.starting_position.value
+    if mapping.starting_position_ms is not None:
+        shown["StartingPositionTimestamp"] = mapping.starting_position_ms / 1000
+    return shown
+
+
+def _of_others(mapping: EventSourceMapping) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    if mapping.retry_attempts is not None:
+        shown["MaximumRetryAttempts"] = mapping.retry_attempts
+    if mapping.maximum_record_age_s is not None:
+        shown["MaximumRecordAgeInSeconds"] = mapping.maximum_record_age_s
+    if mapping.on_failure is not None:
+        shown["DestinationConfig"] = {"OnFailure": _destination(mapping)}
+    return shown
+
+
+def _destination(mapping: EventSourceMapping) -> dict[str, Any]:
+    return {} if mapping.on_failure is None else {"Destination": mapping.on_failure}
+
+
+def _or_endless(value: int | None) -> int:
+    return -1 if value is None else value
 
 
 def _aimed(mapping: EventSourceMapping, target: FunctionReference, place: Place) -> EventSourceMapping:
@@ -217,20 +239,23 @@ def _aimed(mapping: EventSourceMapping, target: FunctionReference, place: Place)
 
 def _changed(mapping: EventSourceMapping, parameters: Parameters) -> EventSourceMapping:
     """The mapping with the members that were sent; an empty structure or list takes the setting back."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {field: parameters[name] for name, field in _PLAIN.items() if name in parameters}
     if "BatchSize" in parameters:
-        found["batch_size"] = parameters["BatchSize"] or DEFAULT_BATCH_SIZE
-    if "MaximumBatchingWindowInSeconds" in parameters:
-        found["window_s"] = parameters["MaximumBatchingWindowInSeconds"]
+        found["batch_size"] = parameters["BatchSize"] or DEFAULT_BATCH_SIZE[mapping.kind]
     if "FunctionResponseTypes" in parameters:
         found["response_types"] = tuple(parameters["FunctionResponseTypes"])
+    if "FilterCriteria" in parameters:
+        filters = parameters["FilterCriteria"].get("Filters") or ()
+        found["filters"] = tuple(one.get("Pattern", "") for one in filters)
     if "ScalingConfig" in parameters:
         found["maximum_concurrency"] = parameters["ScalingConfig"].get("MaximumConcurrency")
-    if "MaximumRetryAttempts" in parameters:
-        found["retry_attempts"] = parameters["MaximumRetryAttempts"]
     if "DestinationConfig" in parameters:
         on_failure = parameters["DestinationConfig"].get("OnFailure", {})
         found["on_failure"] = on_failure.get("Destination") or None
+    if "StartingPosition" in parameters:
+        found["starting_position"] = StartingPosition(parameters["StartingPosition"])
+    if "StartingPositionTimestamp" in parameters:
+        found["starting_position_ms"] = int(parameters["StartingPositionTimestamp"] * 1000)
     echoed = {name: parameters[name] for name in _ECHOED if name in parameters}
     return replace(mapping, **found, echoed={**mapping.echoed, **echoed})
 

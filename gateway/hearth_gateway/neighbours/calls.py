@@ -40,8 +40,8 @@ class Authorize(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NeighbourRequest:
-    """A request to a neighbouring service, its signature verified. `headers` find a name in any case; `surroundings`
-    are the condition keys that every request has."""
+    """A request to a neighbouring service, its signature verified. `path` is raw, `headers` find a name in any case;
+    `surroundings` are the condition keys that every request has."""
 
     method: str
     query: str
@@ -49,6 +49,7 @@ class NeighbourRequest:
     body: bytes
     request_id: str
     source_ip: str = ""
+    path: str = "/"
     surroundings: Conditions = field(default_factory=dict)
 
 

@@ -1,7 +1,7 @@
 """Puts the neighbouring services together."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from hearth.log_archive import LogArchive
 from hearth.roles import RoleStore
@@ -24,9 +24,15 @@ LOGS_VERSION = "2014-03-28"
 
 
 def neighbours(
-    place: Place, roles: RoleStore, sessions: Sessions, logs: LogArchive, *, now_ms: Callable[[], int] = _now_ms
+    place: Place,
+    roles: RoleStore,
+    sessions: Sessions,
+    logs: LogArchive,
+    *,
+    more: Mapping[str, NeighbourService] | None = None,
+    now_ms: Callable[[], int] = _now_ms,
 ) -> Neighbours:
-    """STS, IAM and CloudWatch Logs."""
+    """STS, IAM and CloudWatch Logs, and `more` by signing name."""
     log_handlers = {
         **LogGroupOperations(logs, place).handlers(),
         **LogEventOperations(logs, place, now_ms).handlers(),
@@ -35,5 +41,6 @@ def neighbours(
         STS: StsOperations(place.account, roles, sessions, clock=lambda: now_ms() / 1000).service(),
         IAM: iam_service(place.account, roles, now_ms),
         LOGS: JsonService(LOGS, LOGS_VERSION, log_handlers),
+        **(more or {}),
     }
     return Neighbours(services)

@@ -1,4 +1,4 @@
-"""Requests to the bare port: whose they are is proved, then the service that is meant answers.
+"""Requests to the services beside Lambda: whose they are is proved, then the service that is meant answers.
 
 Rule 1: what is refused on the way is refused in the form of the service that was meant: a client of STS reads XML only.
 Rule 2: a signature is for one service. It is not worth anything with another, whatever else a request says.
@@ -47,6 +47,7 @@ class NeighbourEntrance:
             body,
             identity,
             source_ip=ticket.caller.source_ip,
+            path=signed.path,
             surroundings=self._gate.surroundings(ticket.caller),
         )
         authorize = partial(self._gate.authorize, ticket.caller)

@@ -21,7 +21,18 @@ from hearth.ports import Slot
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.queue_batch import Batch, Message, Origin, Packing, pack
 from hearth_gateway.core.retry import Settlement, Terms, doubling, give_back, platform_pause_ms, refuse, settle
-from hearth_gateway.sources.ports import Claim, ListQueue, QueueUnavailable, Surroundings
+from hearth_gateway.sources.ports import (
+    CALL_FAILED,
+    NO_FUNCTION,
+    NO_PLATFORM,
+    NO_RECORDS,
+    NO_SOURCE,
+    OK,
+    Claim,
+    ListQueue,
+    QueueUnavailable,
+    Surroundings,
+)
 
 HEARTBEAT_S = 3.0
 TAKE_WAIT_S = 20.0
@@ -31,13 +42,6 @@ LONGEST_SLEEP_S = 20.0
 SETTLE_AFTER_STOP_S = 10.0
 """How long a stopping source goes on trying to settle; after that the messages are delivered again."""
 INTERRUPT_EVERY_S = 0.05
-
-NO_RECORDS = "No records processed"
-OK = "OK"
-CALL_FAILED = "PROBLEM: Function call failed"
-NO_FUNCTION = "PROBLEM: Function not found"
-NO_PLATFORM = "PROBLEM: Function could not be run"
-NO_LIST = "PROBLEM: Event source not reachable"
 
 
 class ListSource:
@@ -67,6 +71,9 @@ class ListSource:
 
     def __repr__(self) -> str:
         return f"ListSource({self._mapping.source_arn} -> {self._mapping.function_name}, {self._running} running)"
+
+    async def close(self) -> None:
+        await self._queue.close()
 
     def reconfigure(self, mapping: EventSourceMapping) -> None:
         """Use these settings from the next batch on. The source list itself never changes."""
@@ -109,7 +116,7 @@ class ListSource:
                 await asyncio.wait({session})
                 _raise_if_lost(session)
             except QueueUnavailable as error:
-                self._complain(NO_LIST, str(error))
+                self._complain(NO_SOURCE, str(error))
                 await self._sleep(doubling(failures, 100, 30_000) / 1000)
                 failures += 1
         await self._put_back()
@@ -120,7 +127,7 @@ class ListSource:
         try:
             await self._queue.enter(self._session, frozenset(self._in_flight), self._clock.now_ms())
         except QueueUnavailable as error:
-            self._complain(NO_LIST, str(error))
+            self._complain(NO_SOURCE, str(error))
 
     async def _hold_session(self) -> QueueUnavailable | None:
         """Take and feed until stopped, or until the list is lost; then it gives the reason."""
@@ -163,7 +170,7 @@ class ListSource:
             await self._queue.leave(self._clock.now_ms(), forget=self._clean)
         except QueueUnavailable as error:
             # Our liveness runs out by itself, and the next owner takes over what is left.
-            self._complain(NO_LIST, str(error))
+            self._complain(NO_SOURCE, str(error))
 
     # Waiting
 
@@ -368,7 +375,7 @@ class ListSource:
             try:
                 await self._queue.settle(fates, self._clock.now_ms())
             except QueueUnavailable as error:
-                self._complain(NO_LIST, f"cannot settle yet: {error}")
+                self._complain(NO_SOURCE, f"cannot settle yet: {error}")
                 pause_s = doubling(failures, 100, 2_000) / 1000
                 await self._clock.pause(pause_s)
                 failures += 1
@@ -376,7 +383,7 @@ class ListSource:
             else:
                 self._hear_of(fates.next_due_ms)
                 return
-        self._complain(NO_LIST, f"{len(fates.ids)} messages are not settled and will be delivered again")
+        self._complain(NO_SOURCE, f"{len(fates.ids)} messages are not settled and will be delivered again")
 
     def _complain(self, result: str, reason: str) -> None:
         self.last_result = result

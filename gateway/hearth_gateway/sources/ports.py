@@ -13,6 +13,13 @@ from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.queue_batch import Message
 from hearth_gateway.core.retry import Settlement
 
+NO_RECORDS = "No records processed"
+OK = "OK"
+CALL_FAILED = "PROBLEM: Function call failed"
+NO_FUNCTION = "PROBLEM: Function not found"
+NO_PLATFORM = "PROBLEM: Function could not be run"
+NO_SOURCE = "PROBLEM: Event source not reachable"
+
 
 class QueueUnavailable(Exception):
     """The list cannot be reached or refuses; the message is the store's own words. Trying again may help."""
@@ -85,6 +92,42 @@ class ListQueue(Protocol):
 
     async def close(self) -> None:
         """Drop connections of this queue's own."""
+        ...
+
+
+class Source(Protocol):
+    """One mapping's poller. `last_result` is the mapping's `LastProcessingResult`."""
+
+    last_result: str
+
+    async def run(self) -> None:
+        """Poll until `stop`, and until what is in flight is settled. Survives the loss of its connection; other
+        errors end it, and the supervisor opens another."""
+        ...
+
+    def reconfigure(self, mapping: EventSourceMapping) -> None:
+        """Use these settings from the next batch on. What is polled never changes."""
+        ...
+
+    def wake(self) -> None:
+        """Look again: a function may have come or changed."""
+        ...
+
+    def stop(self) -> None:
+        """Take nothing more; `run` returns once the batches in flight are settled."""
+        ...
+
+    async def close(self) -> None:
+        """Drop the connections of its own."""
+        ...
+
+
+class Sources(Protocol):
+    """Opens the source of a mapping, whatever its kind."""
+
+    def open(self, mapping: EventSourceMapping, *, is_successor: bool) -> Source:
+        """`is_successor`: one before it broke. Raises QueueUnavailable for a connection that is not configured (any
+        more)."""
         ...
 
 

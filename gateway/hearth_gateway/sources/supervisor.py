@@ -21,9 +21,8 @@ from hearth.ports import MappingStore
 from hearth_gateway.core.mapping import EventSourceMapping, is_own_form
 from hearth_gateway.core.mapping_state import News, State, Wish, after_news, after_wish
 from hearth_gateway.core.retry import doubling
-from hearth_gateway.sources.list_source import NO_RECORDS, ListSource
 from hearth_gateway.sources.mapping_record import UnreadableRecord, decode_mapping, encode_mapping
-from hearth_gateway.sources.ports import Queues, Surroundings
+from hearth_gateway.sources.ports import NO_RECORDS, Source, Sources, Surroundings
 
 Change = Callable[[EventSourceMapping], EventSourceMapping]
 
@@ -36,11 +35,11 @@ NOT_FOUND = "The resource you requested does not exist."
 class Poller:
     """One mapping's source, started again whenever it breaks, until stopped."""
 
-    def __init__(self, mapping: EventSourceMapping, queues: Queues, around: Surroundings) -> None:
+    def __init__(self, mapping: EventSourceMapping, sources: Sources, around: Surroundings) -> None:
         self._mapping = mapping
-        self._queues = queues
+        self._sources = sources
         self._around = around
-        self._source: ListSource | None = None
+        self._source: Source | None = None
         self._last_result = NO_RECORDS
         self._stopping = asyncio.Event()
 
@@ -82,17 +81,16 @@ class Poller:
             failures += 1
 
     async def _run_source(self, *, is_successor: bool) -> None:
-        queue = self._queues.open(self._mapping)
+        source = self._sources.open(self._mapping, is_successor=is_successor)
         try:
-            self._source = ListSource(self._mapping, queue, self._around, is_successor=is_successor)
-            self._source.last_result = self._last_result
+            self._source = source
+            source.last_result = self._last_result
             if self._stopping.is_set():
-                self._source.stop()
-            await self._source.run()
+                source.stop()
+            await source.run()
         finally:
-            if self._source:
-                self._last_result, self._source = self._source.last_result, None
-            await queue.close()
+            self._last_result, self._source = source.last_result, None
+            await source.close()
 
     async def _back_off(self, failures: int) -> None:
         with suppress(TimeoutError):
@@ -103,10 +101,10 @@ class Poller:
 class EventSources:
     """The catalogue and its pollers; alive between `async with` and its end."""
 
-    def __init__(self, store: MappingStore, queues: Queues, around: Surroundings, *, drain_s: float = 900.0) -> None:
+    def __init__(self, store: MappingStore, sources: Sources, around: Surroundings, *, drain_s: float = 900.0) -> None:
         """`drain_s` is how long the end waits for batches in flight; a function runs 900 s at most."""
         self._store = store
-        self._queues = queues
+        self._sources = sources
         self._around = around
         self._drain_s = drain_s
         self._mappings: dict[str, EventSourceMapping] = {}
@@ -241,7 +239,7 @@ class EventSources:
             poller.stop()
 
     def _begin(self, mapping: EventSourceMapping) -> Poller:
-        poller = Poller(mapping, self._queues, self._around)
+        poller = Poller(mapping, self._sources, self._around)
         self._pollers[mapping.uuid] = poller
         self._spawn(self._poll(mapping.uuid, poller), f"poller {mapping.uuid}")
         return poller

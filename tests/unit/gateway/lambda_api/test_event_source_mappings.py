@@ -21,6 +21,7 @@ from hearth_gateway.core.operations import route
 from hearth_gateway.lambda_api.api import LambdaApi
 from hearth_gateway.lambda_api.event_source_mappings import EventSourceMappings, Place
 from hearth_gateway.lambda_api.tags import TagOperations
+from hearth_gateway.sources.opening import OpenSources
 from hearth_gateway.sources.ports import Surroundings
 from hearth_gateway.sources.supervisor import EventSources
 from hearth_gateway.sources.testing import FakeQueues, LoopClock
@@ -84,7 +85,7 @@ async def client() -> AsyncIterator[Client]:
         max_receive_count=3,
     )
     api = LambdaApi()
-    async with EventSources(InMemoryStore(), FakeQueues(), around) as sources:
+    async with EventSources(InMemoryStore(), OpenSources(around, FakeQueues()), around) as sources:
         place = Place("us-east-1", "000000000000", {"shop"})
         mappings = EventSourceMappings(sources, registry, place, now_ms=lambda: 1_763_999_999_123)
         mappings.register(api)
@@ -161,7 +162,7 @@ _ELSEWHERE = {"OnFailure": {"Destination": ARN}}
     ("members", "text"),
     [
         ({"EventSourceArn": None}, "Unrecognized event source."),
-        ({"EventSourceArn": "arn:aws:kinesis:us-east-1:000000000000:stream/x"}, "Unrecognized event source."),
+        ({"EventSourceArn": "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/s"}, "Unrecognized event source."),
         ({"EventSourceArn": "arn:hearth:redis:us-east-1:000000000000:shop"}, "Unrecognized event source."),
         ({"EventSourceArn": OWN.replace("shop", "unknown")}, _NO_QUEUE),
         ({"EventSourceArn": OWN.replace("orders:new", "hearth:functions")}, _NO_QUEUE),
@@ -184,7 +185,10 @@ _ELSEWHERE = {"OnFailure": {"Destination": ARN}}
             {"Tags": {"hearth:max-receive-count": "0"}},
             "The tag hearth:max-receive-count must be a whole number of at least 1.",
         ),
-        ({"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}}, "FilterCriteria is not available on this platform yet."),
+        (
+            {"TumblingWindowInSeconds": 5},
+            "Unsupported TumblingWindowInSeconds parameter for given event source mapping type.",
+        ),
     ],
 )
 def test_what_cannot_be_enforced_is_refused(members: dict[str, Any], text: str) -> None:

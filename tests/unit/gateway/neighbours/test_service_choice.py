@@ -42,7 +42,7 @@ def test_what_is_not_asked_of_the_root_is_lambdas(method: str, path: str, query:
 
 
 def test_an_unknown_version_or_target_does_not_decide() -> None:
-    assert chosen(content_type=FORM, body=b"Action=SendMessage&Version=2012-11-05", host="iam.x") == "iam"
+    assert chosen(content_type=FORM, body=b"Action=SendMessage&Version=2001-01-01", host="iam.x") == "iam"
     assert chosen(x_amz_target="AmazonSQS.SendMessage") == "lambda"
 
 

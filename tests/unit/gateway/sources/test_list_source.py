@@ -7,7 +7,7 @@ from tests.unit.gateway.sources.stage import Stage, bad, bodies, good, in_virtua
 
 from hearth.core.invocation import Invocation, Outcome
 from hearth_gateway.core.mapping import TAG_MAX_RECEIVE_COUNT
-from hearth_gateway.sources import list_source
+from hearth_gateway.sources import list_source, ports
 from hearth_gateway.sources.testing import FakeListQueue
 
 
@@ -20,7 +20,7 @@ async def test_a_pushed_body_reaches_the_function_and_leaves_the_list() -> None:
 
     assert stage.all_bodies() == ['{"n":1}']
     assert stage.scheduler.seen[0].invoked_arn == stage.mapping.function_arn
-    assert stage.source.last_result == list_source.OK
+    assert stage.source.last_result == ports.OK
 
 
 @in_virtual_time
@@ -88,7 +88,7 @@ async def test_a_failing_message_is_dead_lettered_after_its_attempts() -> None:
     assert dead["error"] == {"errorMessage": "boom", "errorType": "ValueError"}
     assert dead["source"] == stage.mapping.source_arn
     assert stage.is_empty
-    assert stage.source.last_result == list_source.CALL_FAILED
+    assert stage.source.last_result == ports.CALL_FAILED
 
 
 @in_virtual_time
@@ -193,7 +193,7 @@ async def test_while_there_is_no_function_messages_stay() -> None:
     stage.jobs.push(b"1", b"2")
     async with stage.playing():
         await asyncio.sleep(600)
-        assert (stage.jobs.messages, stage.source.last_result) == ({}, list_source.NO_FUNCTION)
+        assert (stage.jobs.messages, stage.source.last_result) == ({}, ports.NO_FUNCTION)
         stage.functions.known["worker"] = Stage().functions.known["worker"]
         stage.source.wake()
         await stage.until(lambda: stage.is_empty)
@@ -244,7 +244,7 @@ async def test_a_long_outage_is_waited_for() -> None:
         stage.jobs.fail("enter", applied=False)
     stage.jobs.push(b"1")
     async with stage.playing():
-        await stage.until(lambda: stage.source.last_result == list_source.NO_LIST)
+        await stage.until(lambda: stage.source.last_result == ports.NO_SOURCE)
         await stage.until(lambda: stage.is_empty)
 
     assert stage.all_bodies() == ["1"]

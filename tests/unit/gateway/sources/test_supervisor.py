@@ -20,6 +20,7 @@ from hearth.testing import InMemoryStore
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.mapping_state import State
 from hearth_gateway.sources.mapping_record import decode_mapping, encode_mapping
+from hearth_gateway.sources.opening import OpenSources
 from hearth_gateway.sources.ports import ListQueue, QueueUnavailable, Surroundings
 from hearth_gateway.sources.supervisor import EventSources
 from hearth_gateway.sources.testing import FakeQueues, LoopClock
@@ -54,7 +55,7 @@ class House:
             account="000000000000",
             max_receive_count=3,
         )
-        async with EventSources(self.store, self.queues, around, **options) as sources:
+        async with EventSources(self.store, OpenSources(around, self.queues), around, **options) as sources:
             yield sources
 
     def stored(self, uuid: str) -> EventSourceMapping:

@@ -1,0 +1,47 @@
+"""Composes everything that turns events into invocations: queues, topics, buses, schedules, hooks, deliveries.
+
+Each part is entered here, in the order in which they need each other, and left in reverse.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from hearth.config import Settings
+from hearth.registry import Registry
+from hearth_cli.guards import Doors
+from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
+from hearth_gateway.neighbours.calls import NeighbourService
+from hearth_gateway.own_pages import OwnPage
+from hearth_gateway.sources.ports import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What the parts are built on. `url` is Hearth's own Redis."""
+
+    settings: Settings
+    url: str
+    run: str
+    registry: Registry
+    doors: Doors
+    invocations: AsyncInvocations
+    clock: Clock
+
+
+@dataclass(slots=True)
+class EventHouse:
+    """What the parts offer: services by signing name, pages by the path they begin with."""
+
+    services: dict[str, NeighbourService] = field(default_factory=dict)
+    pages: dict[str, OwnPage] = field(default_factory=dict)
+    health: dict[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def event_house(on: Foundation) -> AsyncIterator[EventHouse]:
+    """Everything is running while the `with` lasts."""
+    house = EventHouse()
+    async with AsyncExitStack() as stack:
+        del stack, on  # the parts come here
+        yield house
