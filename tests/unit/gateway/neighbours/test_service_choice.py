@@ -43,7 +43,7 @@ def test_what_is_not_asked_of_the_root_is_lambdas(method: str, path: str, query:
 
 def test_an_unknown_version_or_target_does_not_decide() -> None:
     assert chosen(content_type=FORM, body=b"Action=SendMessage&Version=2001-01-01", host="iam.x") == "iam"
-    assert chosen(x_amz_target="AmazonSQS.SendMessage") == "lambda"
+    assert chosen(x_amz_target="AmazonMQ.CreateBroker") == "lambda"
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.binary(max_size=60))
