@@ -120,7 +120,8 @@ def _sweep(settings: Settings, place: DataDir) -> None:
     try:
         own_redis.stop(client, settings)
         sweep.containers(client, settings.instance.__eq__)
-        sweep.networks(client, settings.instance.__eq__)
+        for name in sweep.networks(client, settings.instance.__eq__):
+            warn(f"the network {name} stays: Docker counts a container on it that is not there, until its next start")
     finally:
         client.close()
     sweep.run_files(place)

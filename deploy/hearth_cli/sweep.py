@@ -16,11 +16,13 @@ import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
+from docker.models.networks import Network
 
 from hearth_cli import background
 from hearth_cli.background import wait_until
@@ -34,6 +36,7 @@ _KEPT = frozenset({"lock", "turn"})
 """Files of `run/` that stay, because locks on them may be held."""
 _CONFLICT = 409
 _REMOVAL_LIMIT_S = 30.0
+_MISCOUNTED = "has active endpoints"
 _TEST_INSTANCE = re.compile(r"test-(\d+)(?:-.*)?")
 _TEST_SCRATCH = re.compile(r"hearth-test-(\d+)\..*")
 
@@ -83,16 +86,43 @@ def _is_gone(container: Container) -> bool:
     return False
 
 
-def networks(client: docker.DockerClient, belongs: Callable[[str], bool]) -> None:
-    """Remove every network whose instance label `belongs`."""
+def networks(client: docker.DockerClient, belongs: Callable[[str], bool], patience_s: float = 10.0) -> list[str]:
+    """Remove every network whose instance label `belongs`; the names of those that the engine keeps for itself.
+
+    An engine may still be taking the last container off a network, hence the patience. And Docker's count of a network's
+    endpoints can go wrong when many containers come and go at once: then no container is on the network and it cannot
+    be removed either, until the engine's next start, which mends the count. Such a network costs nothing and is used
+    again by the next Hearth of its name, so it is no reason to fail.
+    """
+    stuck = []
     for network in client.networks.list(filters={"label": LABEL_INSTANCE}):
-        if belongs((network.attrs.get("Labels") or {}).get(LABEL_INSTANCE, "")):
-            try:
-                network.remove()
-            except NotFound:
-                continue
-            except APIError as error:
-                raise Failure(f"the network {network.name} cannot be removed: {error.explanation}") from error
+        if not belongs((network.attrs.get("Labels") or {}).get(LABEL_INSTANCE, "")):
+            continue
+        refusals: list[APIError] = []
+        if wait_until(partial(_is_removed, network, refusals), patience_s):
+            continue
+        if not _is_miscounted(network, refusals[-1]):
+            reason = refusals[-1].explanation
+            raise Failure(f"the network {network.name} cannot be removed: {reason}") from refusals[-1]
+        stuck.append(str(network.name))
+    return stuck
+
+
+def _is_removed(network: Network, refusals: list[APIError]) -> bool:
+    """Try to remove it; what the engine says against it is added to the refusals."""
+    try:
+        network.remove()
+    except NotFound:
+        return True
+    except APIError as error:
+        refusals.append(error)
+        return False
+    return True
+
+
+def _is_miscounted(network: Network, refusal: APIError) -> bool:
+    network.reload()
+    return _MISCOUNTED in str(refusal.explanation) and not network.attrs.get("Containers")
 
 
 def mounts_below(folder: Path) -> list[Path]:

@@ -28,6 +28,7 @@ import boto3
 import docker
 import redis
 from botocore.config import Config
+from docker.errors import APIError
 from tests.signing import signature
 
 from hearth_cli import sweep
@@ -183,7 +184,11 @@ class House:
         filters: dict[str, Any] = {"label": f"hearth.instance={self.instance}"}
         return [
             *(f"container {each.name}" for each in self.engine.containers.list(all=True, filters=filters)),
-            *(f"network {each.name}" for each in self.engine.networks.list(filters=filters)),
+            *(
+                f"network {each.name}"
+                for each in self.engine.networks.list(filters=filters)
+                if _is_ours_to_remove(each)
+            ),
             *(f"mount {each}" for each in sweep.mounts_below(self.place.root)),
             *(f"process {each}" for each in _processes_of(self.place.root)),
             *(f"file {each}" for each in run if each.name not in ("lock", "turn")),
@@ -319,6 +324,15 @@ def house(engine: docker.DockerClient, settings: Mapping[str, str] | None = None
         finally:
             subject.command("down", "--purge")
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours_to_remove(network: Any) -> bool:
+    """Whether it was left behind: one that the engine itself will not let go, because it miscounts, was not."""
+    try:
+        network.remove()
+    except APIError as error:
+        return "has active endpoints" not in str(error.explanation) or bool(network.attrs.get("Containers"))
+    return True
 
 
 def _processes_of(root: Path) -> Iterator[int]:

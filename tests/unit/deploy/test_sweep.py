@@ -1,7 +1,10 @@
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from docker.errors import APIError
 
 from hearth_cli import sweep
 from hearth_cli.console import Failure
@@ -72,3 +75,40 @@ def test_a_test_run_is_known_by_its_process(monkeypatch: pytest.MonkeyPatch) -> 
     assert found is not None and int(found[1]) == os.getpid()
     assert sweep._TEST_INSTANCE.fullmatch("main") is None
     assert sweep._TEST_INSTANCE.fullmatch("test-bed") is None
+
+
+class PretendedNetwork:
+    """A network that the engine refuses to remove so many times."""
+
+    name = "hearth-x"
+
+    def __init__(self, refusals: int, containers: dict[str, object]) -> None:
+        self.refusals = refusals
+        self.attrs = {"Labels": {"hearth.instance": "x"}, "Containers": containers}
+
+    def remove(self) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise APIError("403", explanation="error while removing network: network hearth-x has active endpoints")
+
+    def reload(self) -> None:
+        pass
+
+
+def engine_with(network: PretendedNetwork) -> Any:
+    return SimpleNamespace(networks=SimpleNamespace(list=lambda filters: [network]))
+
+
+def test_a_network_whose_last_container_is_leaving_is_waited_for() -> None:
+    network = PretendedNetwork(2, {})
+    assert sweep.networks(engine_with(network), "x".__eq__) == []
+    assert network.refusals == 0
+
+
+def test_a_network_that_the_engine_miscounts_is_named_and_no_failure() -> None:
+    assert sweep.networks(engine_with(PretendedNetwork(99, {})), "x".__eq__, patience_s=0) == ["hearth-x"]
+
+
+def test_a_network_with_a_strange_container_on_it_is_a_failure() -> None:
+    with pytest.raises(Failure, match="hearth-x cannot be removed"):
+        sweep.networks(engine_with(PretendedNetwork(99, {"c": {}})), "x".__eq__, patience_s=0)
