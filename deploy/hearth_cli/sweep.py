@@ -89,10 +89,10 @@ def _is_gone(container: Container) -> bool:
 def networks(client: docker.DockerClient, belongs: Callable[[str], bool], patience_s: float = 10.0) -> list[str]:
     """Remove every network whose instance label `belongs`; the names of those that the engine keeps for itself.
 
-    An engine may still be taking the last container off a network, hence the patience. And Docker's count of a network's
-    endpoints can go wrong when many containers come and go at once: then no container is on the network and it cannot
-    be removed either, until the engine's next start, which mends the count. Such a network costs nothing and is used
-    again by the next Hearth of its name, so it is no reason to fail.
+    An engine may still be taking the last container off a network, hence the patience. And Docker's count of endpoints
+    can go wrong when many containers come and go at once: then no container is on the network and it cannot be removed
+    either, until the engine's next start, which mends the count. Such a network costs nothing and is used again by the
+    next Hearth of its name, so it is no reason to fail.
     """
     stuck = []
     for network in client.networks.list(filters={"label": LABEL_INSTANCE}):
