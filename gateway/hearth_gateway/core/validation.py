@@ -58,9 +58,13 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
+    """A map; the names of an entry's halves are those of the query protocol."""
+
     key: Text
     value: "Shape"
     is_sensitive: bool = False
+    key_name: str = "key"
+    value_name: str = "value"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,13 @@ class _Reader:
                 return ListOf(self._shape(model["member"]["shape"]), model.get("min"), model.get("max"))
             case "map":
                 key = _text(model["key"]["shape"], self._shapes[model["key"]["shape"]])
-                return MapOf(key, self._shape(model["value"]["shape"]), is_sensitive=model.get("sensitive", False))
+                return MapOf(
+                    key,
+                    self._shape(model["value"]["shape"]),
+                    is_sensitive=model.get("sensitive", False),
+                    key_name=model["key"].get("locationName", "key"),
+                    value_name=model["value"].get("locationName", "value"),
+                )
             case _:
                 return _scalar(name, model)
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from hearth.core.errors import Fault, HearthError
 from hearth.core.identity import Principal
+from hearth.core.policy import PolicyDocument
 from hearth_gateway.core.operations import ApiResponse
 
 Members = Mapping[str, Any]
@@ -33,9 +34,11 @@ def denied(message: str) -> CallerError:
 
 
 class Authorize(Protocol):
-    """Raises an error of the caller's unless whoever makes the request may do this."""
+    """Raises an error of the caller's unless whoever makes the request may do this. `policy` is the resource's own."""
 
-    def __call__(self, action: str, resource: str, *, conditions: Conditions) -> None: ...
+    def __call__(
+        self, action: str, resource: str, *, conditions: Conditions, policy: PolicyDocument | None = None
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,16 @@ class Call:
         """A member that may be missing."""
         return self.parameters.get(member, default)
 
-    def allow(self, action: str, resource: str, conditions: Conditions | None = None) -> None:
-        """Raise AccessDenied unless the caller may do this."""
-        self.authorize(action, resource, conditions={**self.conditions, **(conditions or {})})
+    def allow(
+        self,
+        action: str,
+        resource: str,
+        conditions: Conditions | None = None,
+        *,
+        policy: PolicyDocument | None = None,
+    ) -> None:
+        """Raise AccessDenied unless the caller may do this, by policies of their own or by the resource's `policy`."""
+        self.authorize(action, resource, conditions={**self.conditions, **(conditions or {})}, policy=policy)
 
 
 Handler = Callable[[Call], Awaitable[Members]]

@@ -1,7 +1,7 @@
-"""The AWS query protocol: a form as the request, XML as the answer. IAM and STS speak it.
+"""The AWS query protocol: a form as the request, XML as the answer. IAM, STS and SNS speak it.
 
 Rule 1: the request's shape decides how a field is read: `Tags.member.1.Key` is a list only where the model has one.
-Rule 2: an answer's elements are its members' names and its lists are not flattened: both are so throughout IAM and STS.
+Rule 2: an answer's elements are its members' names and its lists are not flattened: both are so throughout all three.
 Rule 3: what XML 1.0 cannot hold is replaced, so that no answer can be one that no client can read.
 Source: AWS query protocol, Smithy 2.0.
 """
@@ -9,6 +9,7 @@ Source: AWS query protocol, Smithy 2.0.
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, assert_never
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -49,12 +50,25 @@ _CODES = {
 Tree = dict[str, "Tree | str"]
 
 
-class QueryService:
-    """A service of the query protocol: the operations that are here, by name."""
+class Entries(dict[str, str]):
+    """A map in an answer: its keys are data, not names of elements."""
 
-    def __init__(self, service: str, version: str, handlers: Mapping[str, Handler]) -> None:
+
+class QueryService:
+    """A service of the query protocol: the operations that are here, by name. `codes` are its own names for errors."""
+
+    def __init__(
+        self,
+        service: str,
+        version: str,
+        handlers: Mapping[str, Handler],
+        *,
+        namespace: str = "",
+        codes: Mapping[str, str] | None = None,
+    ) -> None:
         self._version = version
-        self._namespace = f"https://{service}.amazonaws.com/doc/{version}/"
+        self._namespace = namespace or f"https://{service}.amazonaws.com/doc/{version}/"
+        self._codes = {**_CODES, **(codes or {})}
         self._handlers = dict(handlers)
         self._inputs = load_inputs(tuple(sorted(handlers)), service, version)
 
@@ -74,7 +88,7 @@ class QueryService:
 
     def refusal(self, error: HearthError, request_id: str) -> ApiResponse:
         """An error in the service's own form."""
-        return ApiResponse(error.status, render_error(error, self._namespace, request_id), _XML)
+        return ApiResponse(error.status, render_error(error, self._namespace, request_id, self._codes), _XML)
 
 
 def read_members(shape: Structure, fields: Mapping[str, str]) -> dict[str, Any]:
@@ -91,10 +105,12 @@ def render_answer(action: str, answer: Members, namespace: str, request_id: str)
     return f'<{action}Response xmlns="{namespace}">{result}{metadata}</{action}Response>'.encode()
 
 
-def render_error(error: HearthError, namespace: str, request_id: str) -> bytes:
-    """An error of an operation, or of the way to it."""
+def render_error(
+    error: HearthError, namespace: str, request_id: str, codes: Mapping[str, str] = MappingProxyType(_CODES)
+) -> bytes:
+    """An error of an operation, or of the way to it. `codes` are the service's names for the errors it shares."""
     kind = "Receiver" if error.status >= 500 else "Sender"  # noqa: PLR2004 - HTTP's server errors
-    code = _CODES.get(error.code, error.code)
+    code = codes.get(error.code, error.code)
     detail = f"<Type>{kind}</Type><Code>{code}</Code><Message>{_text(error.message)}</Message>"
     return (
         f'<ErrorResponse xmlns="{namespace}"><Error>{detail}</Error><RequestId>{request_id}</RequestId></ErrorResponse>'
@@ -135,7 +151,8 @@ def _value(shape: Shape, node: Tree | str, path: str) -> object:
             return [_value(shape.member, item, path) for item in _numbered(node, "member")]
         case MapOf():
             entries = [item for item in _numbered(node, "entry") if isinstance(item, dict)]
-            return {str(item.get("key", "")): _value(shape.value, item.get("value", ""), path) for item in entries}
+            key, value = shape.key_name, shape.value_name
+            return {str(item.get(key, "")): _value(shape.value, item.get(value, ""), path) for item in entries}
         case Text() | Number() | Flag() | Moment() | Blob():
             return _scalar(shape, node, path)
         case _:
@@ -175,6 +192,8 @@ def _content(value: object) -> str:
             return "true" if value else "false"
         case datetime():
             return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+        case Entries():
+            return "".join(f"<entry>{_content({'key': key, 'value': item})}</entry>" for key, item in value.items())
         case Mapping():
             return "".join(_elements(value))
         case list() | tuple():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hearth_gateway.lambda_api.service_model import load_inputs
 from hearth_gateway.neighbours.calls import CallerError
-from hearth_gateway.neighbours.query_protocol import read_members, render_answer, render_error
+from hearth_gateway.neighbours.query_protocol import Entries, read_members, render_answer, render_error
 
 VERSION = "2010-05-08"
 NAMESPACE = f"https://iam.amazonaws.com/doc/{VERSION}/"
@@ -102,3 +102,14 @@ def test_a_form_survives_its_encoding() -> None:
         == "Action=TagRole&Version=2010-05-08&RoleName=%C3%A4%26b&Tags="
     )
     assert read_members(INPUTS["TagRole"], {"RoleName": "ä&b", "Tags": ""}) == {"RoleName": "ä&b", "Tags": []}
+
+
+def test_maps_are_read_by_the_names_that_their_entries_have_and_written_as_entries() -> None:
+    """SNS names the halves of an entry differently from one map to the other."""
+    inputs = load_inputs(("Publish", "SetTopicAttributes", "CreateTopic"), "sns", "2010-03-31")
+    fields = {"MessageAttributes.entry.1.Name": "kind", "MessageAttributes.entry.1.Value.DataType": "String"}
+    assert read_members(inputs["Publish"], fields) == {"MessageAttributes": {"kind": {"DataType": "String"}}}
+    given_fields = {"Attributes.entry.1.key": "DisplayName", "Attributes.entry.1.value": "Orders"}
+    assert read_members(inputs["CreateTopic"], given_fields) == {"Attributes": {"DisplayName": "Orders"}}
+    answer = render_answer("GetTopicAttributes", {"Attributes": Entries({"a<": "1"})}, NAMESPACE, "id")
+    assert b"<Attributes><entry><key>a&lt;</key><value>1</value></entry></Attributes>" in answer
