@@ -1,0 +1,1 @@
+"""Queues: Redis lists that are also SQS queues, as a store."""
