@@ -39,6 +39,7 @@ from hearth_cli.console import Failure
 from hearth_cli.event_house import EventHouse, Foundation, event_house
 from hearth_cli.locations import DataDir, data_dir, session_key
 from hearth_cli.reach import Reach, reach
+from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.adapters.redis_events import RedisEvents
 from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.adapters.s3_code import S3Objects, S3Place
@@ -134,8 +135,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             settings.account,
             max_receive_count=settings.max_receive_count,
         )
-        queues = RedisQueues(url, settings.connections, run=run, previous_run=_exchange_run(place, run))
-        await stack.enter_async_context(queues)
+        connections = await stack.enter_async_context(RedisConnections.fixed(url, settings.connections))
+        queues = RedisQueues(connections, run=run, previous_run=_exchange_run(place, run))
         sources = await stack.enter_async_context(
             EventSources(mappings, OpenSources(around_sources, queues), around_sources, drain_s=DRAIN_S)
         )
@@ -147,7 +148,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         events = await stack.enter_async_context(_async_invocations(url, registry, engine, clock))
         registry.on_change(lambda _: events.functions_changed())
         house = await stack.enter_async_context(
-            event_house(Foundation(settings, url, run, registry, doors, events, clock))
+            event_house(Foundation(settings, url, run, connections, registry, doors, events, clock))
         )
         services = Services(
             registry=registry,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hearth.config import Settings
 from hearth.registry import Registry
 from hearth_cli.guards import Doors
+from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
 from hearth_gateway.neighbours.calls import NeighbourService
 from hearth_gateway.own_pages import OwnPage
@@ -23,6 +24,7 @@ class Foundation:
     settings: Settings
     url: str
     run: str
+    connections: RedisConnections
     registry: Registry
     doors: Doors
     invocations: AsyncInvocations

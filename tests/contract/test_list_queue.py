@@ -11,6 +11,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.adapters.redis_list import RedisQueues, stem_of
 from hearth_gateway.core.mapping import TAG_DEAD_LETTER_LIST, TAG_PRODUCER, EventSourceMapping
 from hearth_gateway.core.mapping_state import State
@@ -75,12 +76,13 @@ class RedisBench:
     client: Redis
     producer: str
     key: str = field(default_factory=lambda: f"jobs-{uuid.uuid4().hex}")
-    opened: list[RedisQueues] = field(default_factory=list)
+    opened: list[RedisConnections] = field(default_factory=list)
     queues: list[ListQueue] = field(default_factory=list)
 
     def open(self, owner: str, *, run: str = "run-1", previous_run: str | None = None) -> ListQueue:
-        factory = RedisQueues(self.url, {}, run=run, previous_run=previous_run)
-        self.opened.append(factory)
+        connections = RedisConnections.fixed(self.url)
+        self.opened.append(connections)
+        factory = RedisQueues(connections, run=run, previous_run=previous_run)
         self.queues.append(factory.open(self._mapping(owner)))
         return self.queues[-1]
 

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from tests.unit.gateway.sources.stage import NamedFunctions, ScriptedScheduler, bad, bodies, good, lost, mapping
 
 from hearth.core.invocation import Invocation, Outcome
+from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.adapters.redis_list import RedisQueues, stem_of
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.sources.list_source import ListSource
@@ -61,8 +62,9 @@ class Instance:
             account="000000000000",
             max_receive_count=MAX_RECEIVE_COUNT,
         )
-        self._queues = RedisQueues(url, {}, run=self.run, previous_run=previous_run)
-        self._queue: ListQueue = self._queues.open(wanted)
+        self._connections = RedisConnections.fixed(url)
+        queues = RedisQueues(self._connections, run=self.run, previous_run=previous_run)
+        self._queue: ListQueue = queues.open(wanted)
         self.source = ListSource(wanted, self._queue, around)
         self._task = asyncio.create_task(self.source.run(), name=f"instance {self.run}")
 
@@ -72,13 +74,13 @@ class Instance:
         with suppress(asyncio.CancelledError):
             await self._task
         await self._queue.close()
-        await self._queues.__aexit__(None, None, None)
+        await self._connections.__aexit__(None, None, None)
 
     async def stop(self) -> None:
         self.source.stop()
         await self._task
         await self._queue.close()
-        await self._queues.__aexit__(None, None, None)
+        await self._connections.__aexit__(None, None, None)
 
 
 class Ledger:
