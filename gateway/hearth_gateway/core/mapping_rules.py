@@ -10,6 +10,7 @@ from typing import Any
 
 from hearth.core.errors import InvalidParameterValue
 from hearth_gateway.core.addresses import OWN_CONNECTION, ListAddress, QueueAddress, SourceAddress, parse_address
+from hearth_gateway.core.filtering import Filters
 from hearth_gateway.core.mapping import (
     NO_QUEUE,
     RESERVED,
@@ -75,6 +76,7 @@ def checked(mapping: EventSourceMapping, connections: Collection[str]) -> EventS
         raise InvalidParameterValue(NO_QUEUE)
     _check_batching(mapping, source)
     _check_position(mapping)
+    Filters.of(mapping.filters, mapping.kind)  # raises what is wrong with them
     _check_tags(mapping.tags)
     if mapping.kind in _QUEUES:
         _check_dead_letters(mapping)
