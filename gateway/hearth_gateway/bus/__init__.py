@@ -1,0 +1,1 @@
+"""Event buses: events in, and what their rules make of them out."""
