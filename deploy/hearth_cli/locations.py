@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hearth.config import Settings
 from hearth.core.identity import MASTER_KEY_BYTES
+from hearth.sealing import KEY_BYTES
 from hearth_cli.console import Failure
 
 _KEY_PAIR = "access-key.json"
@@ -125,6 +126,11 @@ def replace_key_pair(place: DataDir, pair: KeyPair) -> None:
 def session_key(place: DataDir) -> bytes:
     """The key that temporary credentials are made and recognised with, made at the first call."""
     return bytes.fromhex(_made_once(place, "session-key", secrets.token_hex(MASTER_KEY_BYTES)))
+
+
+def sealing_key(place: DataDir) -> bytes:
+    """The key that secrets in the store are sealed with, made at the first call."""
+    return bytes.fromhex(_made_once(place, "sealing-key", secrets.token_hex(KEY_BYTES)))
 
 
 def redis_password(place: DataDir) -> str:

@@ -123,6 +123,16 @@ class AccessKeyStore(Protocol):
     async def delete(self, access_key_id: str, /) -> None: ...
 
 
+class ConnectionStore(Protocol):
+    """The durable home of named connections, sealed, by name. Same promises as `FunctionStore`."""
+
+    async def load_all(self) -> dict[str, bytes]: ...
+
+    async def put(self, name: str, record: bytes, /) -> None: ...
+
+    async def delete(self, name: str, /) -> None: ...
+
+
 class LogReader(Protocol):
     """Reads back what a `LogSink` took."""
 

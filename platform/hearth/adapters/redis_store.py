@@ -24,6 +24,7 @@ ACCESS_KEYS_KEY = "hearth:access-keys"
 CAPACITY_PROVIDERS_KEY = "hearth:capacity-providers"
 ROLES_KEY = "hearth:roles"
 LAYERS_KEY = "hearth:layers"
+CONNECTIONS_KEY = "hearth:connections"
 
 MAX_CONNECTIONS = 64
 """Writes at once; each holds its connection until the server's disk has it, up to a second."""
@@ -132,6 +133,13 @@ class RedisCapacityProviderStore(_RedisHash):
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         super().__init__(client, CAPACITY_PROVIDERS_KEY)
+
+
+class RedisConnectionStore(_RedisHash):
+    """The `ConnectionStore` on Redis."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        super().__init__(client, CONNECTIONS_KEY)
 
 
 class RedisAccessKeyStore(_RedisHash):

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 REDIS_PORT = 6379
 SENTINEL_PORT = 26379
 MOST_PORT = 65_535
-MASK = "***"
+MASK = "****"
 
 
 class BadConnectionUrl(ValueError):
