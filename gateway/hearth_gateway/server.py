@@ -140,7 +140,7 @@ class GatewayServer:
         self._gate = services.gate
         self._refusals = Refusals()
         self._stopping = asyncio.Event()
-        self._entrance = NeighbourEntrance(services.neighbours, services.authenticator, services.gate)
+        self._entrance = NeighbourEntrance(services.neighbours, services.authenticator, services.gate, self._stopping)
         self._key_pages = KeyPages(services.keys)
         self._log_pages = LogPages(services.registry, services.logs, services.gate, self._stopping)
         self._runner: web.ServerRunner | None = None

@@ -44,7 +44,8 @@ class Authorize(Protocol):
 @dataclass(frozen=True, slots=True)
 class NeighbourRequest:
     """A request to a neighbouring service, its signature verified. `path` is raw, `headers` find a name in any case;
-    `surroundings` are the condition keys that every request has."""
+    `surroundings` are the condition keys that every request has; `is_there` says whether its sender still waits for an
+    answer that is worth giving."""
 
     method: str
     query: str
@@ -54,6 +55,7 @@ class NeighbourRequest:
     source_ip: str = ""
     path: str = "/"
     surroundings: Conditions = field(default_factory=dict)
+    is_there: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)

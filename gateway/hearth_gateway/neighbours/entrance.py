@@ -4,6 +4,7 @@ Rule 1: what is refused on the way is refused in the form of the service that wa
 Rule 2: a signature is for one service. It is not worth anything with another, whatever else a request says.
 """
 
+import asyncio
 from functools import partial
 
 from aiohttp import web
@@ -24,8 +25,12 @@ from hearth_gateway.request_body import read_body
 class NeighbourEntrance:
     """The way to the neighbouring services."""
 
-    def __init__(self, neighbours: Neighbours, authenticator: Authenticator, gate: Gate) -> None:
+    def __init__(
+        self, neighbours: Neighbours, authenticator: Authenticator, gate: Gate, stopping: asyncio.Event | None = None
+    ) -> None:
+        """`stopping` is set when nobody may be kept waiting any more."""
         self._neighbours = neighbours
+        self._stopping = stopping or asyncio.Event()
         self._authenticator = authenticator
         self._gate = gate
 
@@ -49,6 +54,7 @@ class NeighbourEntrance:
             source_ip=ticket.caller.source_ip,
             path=signed.path,
             surroundings=self._gate.surroundings(ticket.caller),
+            is_there=lambda: request.transport is not None and not self._stopping.is_set(),
         )
         authorize = partial(self._gate.authorize, ticket.caller)
         return await self._neighbours.handle(service, asked, ticket.caller.principal, authorize)
