@@ -1,0 +1,87 @@
+"""What FIFO topics remember, in Redis: a hash per claim that ends by itself, and a counter per topic.
+
+Claim and number are one script; the keys of a topic share a hash slot.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from hearth.core.errors import ServiceError
+from hearth_gateway.topics.ports import Claim
+
+WINDOW_MS = 300_000
+"""AWS's deduplication interval."""
+CALL_TIMEOUT_S = 5.0
+FSYNC_TIMEOUT_MS = 3_000
+MAX_CONNECTIONS = 16
+
+_CLAIM = """
+local known = redis.call('HMGET', KEYS[1], 'message', 'sequence', 'done')
+if known[1] then return known end
+local sequence = redis.call('INCR', KEYS[2])
+redis.call('HSET', KEYS[1], 'message', ARGV[1], 'sequence', sequence)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return {ARGV[1], tostring(sequence), false}
+"""
+_FINISH = """
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'done', '1') end
+return 1
+"""
+
+
+class RedisDeduplication:
+    """The `Deduplication` on Redis."""
+
+    def __init__(self, url: str, window_ms: int = WINDOW_MS) -> None:
+        # Every call has its deadline around it here; the client's own would swallow cancellations on Python 3.11.
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=CALL_TIMEOUT_S,
+            socket_timeout=None,
+            socket_connect_timeout=CALL_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._client = Redis.from_pool(pool)
+        self._window_ms = window_ms
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def claim(self, topic: str, key: str, message_id: str) -> Claim:
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.eval(_CLAIM, 2, _claim(topic, key), _counter(topic), message_id, str(self._window_ms))
+            pipe.execute_command("WAITAOF", 1, 0, FSYNC_TIMEOUT_MS)
+            found, synced = await _asked(pipe.execute(raise_on_error=False))
+        if isinstance(found, RedisError):
+            raise ServiceError(f"The store refused: {found}") from found
+        # A server without WAITAOF, or without an append-only file, says so by an error: memory is all there is.
+        if not isinstance(synced, ResponseError) and (isinstance(synced, RedisError) or synced[0] < 1):
+            raise ServiceError("The store did not reach its disk in time.")
+        message, sequence, done = found
+        return Claim(message.decode(), int(sequence), is_new=done is None)
+
+    async def finish(self, topic: str, key: str) -> None:
+        await _asked(self._client.eval(_FINISH, 1, _claim(topic, key)))
+
+
+def _claim(topic: str, key: str) -> str:
+    return f"hearth:{{sns:{topic}}}:claim:{key}"
+
+
+def _counter(topic: str) -> str:
+    return f"hearth:{{sns:{topic}}}:sequence"
+
+
+async def _asked(call: object) -> Any:
+    try:
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            return await cast(Awaitable[Any], call)
+    except (RedisError, OSError) as error:  # TimeoutError is an OSError
+        raise ServiceError(f"The store is not available: {type(error).__name__}: {error}") from error
