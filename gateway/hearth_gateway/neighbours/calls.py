@@ -60,12 +60,14 @@ class NeighbourRequest:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operation asked for. `conditions` are the condition keys that hold for every operation."""
+    """One operation asked for. `conditions` are the condition keys that hold for every operation. `attempt_of` is the
+    same for every attempt of a client that tries again by itself, else the request's own id."""
 
     parameters: dict[str, Any]
     principal: Principal
     authorize: Authorize
     conditions: Conditions = field(default_factory=dict)
+    attempt_of: str = ""
 
     def __getitem__(self, member: str) -> Any:
         """A member that the model requires."""

@@ -1,4 +1,5 @@
-"""The AWS JSON 1.1 protocol: the operation in a header, JSON both ways. CloudWatch Logs speaks it.
+"""The AWS JSON 1.1 protocol: the operation in a header, JSON both ways. CloudWatch Logs and EventBridge speak
+it.
 
 Source: AWS JSON 1.1 protocol, Smithy 2.0.
 """
@@ -16,12 +17,15 @@ from hearth_gateway.lambda_api.service_model import load_inputs
 from hearth_gateway.neighbours.calls import Authorize, Call, CallerError, Handler, NeighbourRequest, conditions_of
 
 _JSON = {"Content-Type": "application/x-amz-json-1.1"}
+_INVALID = "InvalidParameterException"
 
 
 class JsonService:
-    """A service of the JSON protocol: the operations that are here, by name."""
+    """A service of the JSON protocol: the operations that are here, by name. `invalid` is the service's code for a
+    request that breaks the constraints of its shape."""
 
-    def __init__(self, service: str, version: str, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, service: str, version: str, handlers: Mapping[str, Handler], *, invalid: str = _INVALID) -> None:
+        self._invalid = invalid
         self._handlers = dict(handlers)
         self._inputs = load_inputs(tuple(sorted(handlers)), service, version)
 
@@ -38,8 +42,9 @@ class JsonService:
         except InvalidRequestContent as error:
             raise CallerError("SerializationException", error.message) from error
         except ValidationError as error:
-            raise CallerError("InvalidParameterException", error.message) from error
-        answer = await handler(Call(members, principal, authorize, conditions_of(request)))
+            raise CallerError(self._invalid, error.message) from error
+        attempt_of = request.headers.get("amz-sdk-invocation-id") or request.request_id
+        answer = await handler(Call(members, principal, authorize, conditions_of(request), attempt_of))
         return ApiResponse(200, orjson.dumps(answer) if answer else b"", _JSON)
 
     def refusal(self, error: HearthError, request_id: str) -> ApiResponse:
