@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import assert_never
 
+import redis.asyncio
 import structlog
 
 from hearth.adapters.docker_images import DockerImages
@@ -35,11 +36,11 @@ from hearth.logs import FunctionLogs
 from hearth.packages import CodePackages
 from hearth.registry import Change, Configured, Forgotten, Limited, Provisioned, Registry, Withdrawn
 from hearth_cli import guards, images, own_redis, sweep
+from hearth_cli.connections_house import ConnectionUsers, open_connections
 from hearth_cli.console import Failure
 from hearth_cli.event_house import EventHouse, Foundation, event_house
 from hearth_cli.locations import DataDir, data_dir, session_key
 from hearth_cli.reach import Reach, reach
-from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.adapters.redis_events import RedisEvents
 from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.adapters.s3_code import S3Objects, S3Place
@@ -118,8 +119,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await registry.load()
         await stack.enter_async_context(engine)
         endpoint = _endpoint(settings, host)
-        layers = LayerBook(RedisLayerStore(client))
-        await layers.load()
+        layers = await _layers(client)
         objects = S3Objects(_s3(settings))
         stack.callback(objects.close)
         container_images = DockerImages(endpoint.architecture, settings.image_pull)
@@ -135,20 +135,21 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             settings.account,
             max_receive_count=settings.max_receive_count,
         )
-        connections = await stack.enter_async_context(RedisConnections.fixed(url, settings.connections))
+        book, connections = await stack.enter_async_context(open_connections(settings, place, client, own_url=url))
         queues = RedisQueues(connections, run=run, previous_run=_exchange_run(place, run))
         sources = await stack.enter_async_context(
             EventSources(mappings, OpenSources(around_sources, queues), around_sources, drain_s=DRAIN_S)
         )
         registry.on_change(lambda _: sources.functions_changed())
-        _register_mappings(plane, sources, registry, settings, clock=clock)
+        _register_mappings(plane, sources, registry, Place(settings.region, settings.account, book), clock=clock)
+        book.users_of = ConnectionUsers(sources, registry)
         await _register_capacity(plane, endpoint, registry, engine, store=RedisCapacityProviderStore(client))
         doors = await guards.doors(settings, place, client, registry=registry, sources=sources)
         doors.gate.policy_of_resource = partial(policy_of_version, layers)
         events = await stack.enter_async_context(_async_invocations(url, registry, engine, clock))
         registry.on_change(lambda _: events.functions_changed())
         house = await stack.enter_async_context(
-            event_house(Foundation(settings, url, run, connections, registry, doors, events, clock))
+            event_house(Foundation(settings, url, run, book, connections, registry, doors, events, clock))
         )
         services = Services(
             registry=registry,
@@ -173,6 +174,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 def _neighbours(settings: Settings, doors: guards.Doors, logs: FunctionLogs, house: EventHouse) -> Neighbours:
     place = ResourcePlace(settings.region, settings.account)
     return neighbours(place, doors.roles, doors.keys, LogArchive(logs), more=house.services)
+
+
+async def _layers(client: "redis.asyncio.Redis") -> LayerBook:
+    layers = LayerBook(RedisLayerStore(client))
+    await layers.load()
+    return layers
 
 
 async def _packages(settings: Settings, place: DataDir) -> CodePackages:
@@ -341,9 +348,8 @@ async def _async_invocations(
 
 
 def _register_mappings(
-    plane: ControlPlane, sources: EventSources, registry: Registry, settings: Settings, *, clock: SystemClock
+    plane: ControlPlane, sources: EventSources, registry: Registry, where: Place, *, clock: SystemClock
 ) -> None:
-    where = Place(settings.region, settings.account, settings.connections)
     mappings = EventSourceMappings(sources, registry, where, now_ms=clock.now_ms)
     mappings.register(plane.api)
     plane.tags.add_kind("event-source-mapping", mappings)

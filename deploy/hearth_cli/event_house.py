@@ -8,10 +8,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from hearth.config import Settings
+from hearth.connections import ConnectionBook
 from hearth.registry import Registry
+from hearth_cli.connections_house import ServerChecks
 from hearth_cli.guards import Doors
+from hearth_gateway import connection_pages
 from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
+from hearth_gateway.connection_pages import ConnectionPages
+from hearth_gateway.core.authorization import Place
 from hearth_gateway.neighbours.calls import NeighbourService
 from hearth_gateway.own_pages import OwnPage
 from hearth_gateway.sources.ports import Clock
@@ -24,6 +29,7 @@ class Foundation:
     settings: Settings
     url: str
     run: str
+    book: ConnectionBook
     connections: RedisConnections
     registry: Registry
     doors: Doors
@@ -44,6 +50,9 @@ class EventHouse:
 async def event_house(on: Foundation) -> AsyncIterator[EventHouse]:
     """Everything is running while the `with` lasts."""
     house = EventHouse()
+    place = Place(on.settings.region, on.settings.account)
+    checks = ServerChecks(on.book, on.connections)
+    house.pages[connection_pages.PREFIX] = ConnectionPages(on.book, checks, on.doors.gate, place)
     async with AsyncExitStack() as stack:
-        del stack, on  # the parts come here
+        del stack  # the parts come here
         yield house

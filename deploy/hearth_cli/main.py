@@ -8,7 +8,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hearth_cli import commands_functions, commands_hello, commands_house, commands_images, commands_keys
+from hearth_cli import (
+    commands_connections,
+    commands_functions,
+    commands_hello,
+    commands_house,
+    commands_images,
+    commands_keys,
+)
 from hearth_cli.console import Failure, err, out
 
 
@@ -53,6 +60,7 @@ for _command in (
     app.command()(_command)
 app.add_typer(commands_images.app, name="images")
 app.add_typer(commands_keys.app, name="keys")
+app.add_typer(commands_connections.app, name="connections")
 
 
 def main() -> None:
