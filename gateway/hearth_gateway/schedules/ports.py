@@ -64,3 +64,21 @@ class Marks(Protocol):
     async def forget(self, timer_ids: Collection[str]) -> None:
         """Drop the marks of these timers."""
         ...
+
+
+class ScheduleStore(Protocol):
+    """Schedules and their groups as records, on disk when a change returns. Every method raises ServiceError."""
+
+    async def load(self) -> tuple[Mapping[str, bytes], Mapping[str, bytes]]:
+        """All groups by name, and all schedules by key."""
+        ...
+
+    async def put(self, key: str, record: bytes) -> None: ...
+
+    async def delete(self, key: str) -> None: ...
+
+    async def put_group(self, name: str, record: bytes) -> None: ...
+
+    async def delete_group(self, name: str, keys: Sequence[str]) -> None:
+        """Drop a group and these schedules, which are all it has, in one step."""
+        ...
