@@ -4,6 +4,7 @@ Source: Amazon SQS API reference.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from hearth.core.errors import HearthError
 from hearth.core.identity import Principal
@@ -44,7 +45,7 @@ class SqsService:
         except QueueUnavailable as error:
             raise SqsError("ServiceUnavailable", f"The queues are not available now: {error}", 503) from error
 
-    def _read_json(self, request: NeighbourRequest) -> tuple[str, Members]:
+    def _read_json(self, request: NeighbourRequest) -> tuple[str, dict[str, Any]]:
         operation = sqs_json.operation_of(request)
         if operation not in self._handlers:
             raise SqsError("UnknownOperationException", f"The action {operation} is not valid for this endpoint.")
@@ -52,7 +53,7 @@ class SqsService:
         check_required(self._shapes[operation], members)
         return operation, members
 
-    def _read_form(self, request: NeighbourRequest) -> tuple[str, Members]:
+    def _read_form(self, request: NeighbourRequest) -> tuple[str, dict[str, Any]]:
         fields = sqs_query.read_fields(request)
         operation = fields.get("Action", "")
         if not operation:

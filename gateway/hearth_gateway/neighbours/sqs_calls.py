@@ -61,11 +61,16 @@ class QueueDoor:
         return await self.enter_named(asked, action, self.name(asked))
 
     async def enter_named(self, asked: SqsCall, action: str, name: str) -> Queue:
-        """The queue of this name. Whoever may not ask does not learn whether it is there."""
-        queue = await self._book.find(name)
-        asked.call.allow(f"sqs:{action}", self.arn(name), policy=None if queue is None else _policy(queue))
+        """The queue of this name. Raises AccessDenied, QueueDoesNotExist."""
+        queue = await self.find_named(asked, action, name)
         if queue is None:
             raise no_queue()
+        return queue
+
+    async def find_named(self, asked: SqsCall, action: str, name: str) -> Queue | None:
+        """The queue of this name, if there is one. Whoever may not ask does not learn whether it is there."""
+        queue = await self._book.find(name)
+        asked.call.allow(f"sqs:{action}", self.arn(name), policy=None if queue is None else _policy(queue))
         return queue
 
     def name_of(self, arn: str) -> str | None:
