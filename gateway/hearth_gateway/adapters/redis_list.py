@@ -1,5 +1,6 @@
 """Redis lists as queues: the transitions of docs/queue-protocol.md as Lua scripts, and the one blocking wait.
 
+What receivers and senders ask of the same lists is in `redis_queues`.
 Rule 1: every state of a message lives in Redis; this module holds none.
 Rule 2: nothing is repeated silently. The client's own retries are off, because a claim whose answer was lost must
 be made good by `enter`, not sent again.
@@ -16,16 +17,20 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from hearth_gateway.adapters.redis_connections import RedisConnection, RedisConnections, Script
+from hearth_gateway.core.envelope import unpack_envelope
 from hearth_gateway.core.mapping import EventSourceMapping, Producer
 from hearth_gateway.core.queue_batch import RECORD_OVERHEAD_BYTES, Message
 from hearth_gateway.core.retry import Settlement
-from hearth_gateway.sources.ports import Claim, Gathered, ListQueue
+from hearth_gateway.core.sqs_attributes import redrive_policy
+from hearth_gateway.queues.ports import FIFO_SUFFIX
+from hearth_gateway.sources.ports import Claim, Gathered, ListQueue, Redrive
 
 LIVENESS_TTL_MS = 10_000
 """An owner that has not beaten for this long is dead, and what it holds is taken over."""
 
 _TAGGED = re.compile(r"\{[^{}]+\}")
 _TRANSITIONS = ("enter", "beat", "gather", "claim", "settle", "leave")
+_PICKING = frozenset({"list_claim", "queues_receive", "queues_counts"})
 
 
 def stem_of(key: str) -> str:
@@ -37,11 +42,22 @@ def stem_of(key: str) -> str:
 
 
 @cache
-def transitions() -> dict[str, Script]:
-    """Each transition's script: the shared head and its own part."""
+def queue_script(name: str) -> Script:
+    """A script on a queue: the shared head, what it shares with those that pick messages, and its own part."""
     here = resources.files("hearth_gateway.adapters")
-    shared = (here / "redis_list_shared.lua").read_text()
-    return {name: Script(f"{shared}\n{(here / f'redis_list_{name}.lua').read_text()}") for name in _TRANSITIONS}
+    parts = ["list_shared", *(["list_picking"] if name in _PICKING else []), name]
+    return Script("\n".join((here / f"redis_{part}.lua").read_text() for part in parts))
+
+
+@cache
+def transitions() -> dict[str, Script]:
+    """The script of each transition."""
+    return {name: queue_script(f"list_{name}") for name in _TRANSITIONS}
+
+
+def new_id_base() -> str:
+    """24 characters of a random UUID. The scripts make ids of it by counting in the last twelve."""
+    return str(uuid.uuid4())[:24]
 
 
 class RedisListQueue:
@@ -53,7 +69,9 @@ class RedisListQueue:
         key = mapping.address.key
         self._connection = connection
         self._source = key
-        self._keys = [key, stem_of(key), mapping.dead_letter_key]
+        self._is_fifo = key.endswith(FIFO_SUFFIX)
+        self._keys = [key, stem_of(key)]
+        self._dead_letter_key = mapping.dead_letter_key
         self._head = "LEFT" if mapping.producer is Producer.RPUSH else "RIGHT"
         self._owner = f"{run}/{mapping.uuid}"
         self._taken = f"{stem_of(key)}:taken:{self._owner}"
@@ -73,7 +91,9 @@ class RedisListQueue:
     async def take(self, wait_s: float) -> bool:
         def blocked(client: Redis) -> Awaitable[bytes | None]:
             # redis-py types whole seconds only; fractions are Redis's own documented unit.
-            waiting = client.blmove(self._source, self._taken, cast(int, wait_s), self._head, "RIGHT")
+            # A FIFO queue's element goes back to where it was: nobody may hold one while others are sorted.
+            target, end = (self._source, self._head) if self._is_fifo else (self._taken, "RIGHT")
+            waiting = client.blmove(self._source, target, cast(int, wait_s), self._head, end)
             return cast(Awaitable[bytes | None], waiting)
 
         return await self._wait.run(wait_s, blocked) is not None
@@ -86,11 +106,11 @@ class RedisListQueue:
         return Gathered(count, size)
 
     async def claim(self, session: int, limit: int, *, max_bytes: int, now_ms: int) -> Claim:
-        ids = (str(uuid.uuid4()) for _ in range(limit))
-        reply = await self._run("claim", now_ms, session, max_bytes, RECORD_OVERHEAD_BYTES, *ids)
-        rows = zip(*(iter(reply[2:]),) * 4, strict=True)
-        messages = tuple(Message(mid.decode(), body, int(first), int(count)) for mid, count, first, body in rows)
-        return Claim(messages, reply[0], _due(reply[1]))
+        available, due, policy, *rows = await self._run(
+            "claim", now_ms, session, max_bytes, RECORD_OVERHEAD_BYTES, limit, new_id_base()
+        )
+        messages = tuple(_message(*row) for row in zip(*(iter(rows),) * 4, strict=True))
+        return Claim(messages, available, _due(due), redrive_of(policy))
 
     async def settle(self, settlement: Settlement, now_ms: int) -> None:
         done, again, dead = settlement.done, settlement.again, settlement.dead
@@ -98,7 +118,7 @@ class RedisListQueue:
         for one in again:
             fates += (one.id, one.attempts, one.due_ms)
         for lost in dead:
-            fates += (lost.id, lost.record)
+            fates += (lost.id, lost.list_key or self._dead_letter_key, lost.record)
         await self._run("settle", now_ms, *fates)
 
     async def leave(self, now_ms: int, *, forget: bool) -> None:
@@ -115,6 +135,20 @@ class RedisListQueue:
 
 def _due(reply: int) -> int | None:
     return None if reply < 0 else reply
+
+
+def _message(own_id: bytes, attempts: bytes, first_received: bytes, element: bytes) -> Message:
+    envelope = unpack_envelope(element)
+    return Message(own_id.decode(), envelope.body, int(first_received), int(attempts), envelope.head)
+
+
+def redrive_of(policy: bytes) -> Redrive | None:
+    """The RedrivePolicy as it is kept; what cannot be read is none."""
+    try:
+        found = redrive_policy({"RedrivePolicy": policy.decode()})
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None if found is None else Redrive(*found)
 
 
 class RedisQueues:

@@ -1,14 +1,13 @@
--- Apply fates. KEYS[3]: the dead-letter list. ARGV 4..: the number of messages done, to deliver again and dead;
--- then the ids done; id, attempts and due time of each to deliver again; id and record of each that is dead.
+-- Apply fates. ARGV 4..: the number of messages done, to deliver again and dead; then the ids done; id, attempts and
+-- due time of each to deliver again; id, dead-letter list and record of each that is dead.
 -- Done holds wherever the message is now: it was handled. The other fates are the present holder's business only.
 local done, again, dead = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local at = 7
 
 for _ = 1, done do
   local id = ARGV[at]
-  redis.call('HDEL', messages, id)
+  forget(id)
   redis.call('SREM', leases(owner), id)
-  redis.call('ZREM', retries, id)
   at = at + 1
 end
 
@@ -19,24 +18,21 @@ end
 for _ = 1, again do
   local id, attempts, due = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if is_mine(id) then
-    local envelope = redis.call('HGET', messages, id)
-    local rest = string.find(envelope, ' ', 1, true)
-    if string.sub(envelope, 1, rest - 1) ~= attempts then
-      redis.call('HSET', messages, id, attempts .. string.sub(envelope, rest))
-    end
-    redis.call('ZADD', retries, due, id)
+    local before, first, element = entry(id)
+    if before ~= attempts then keep(id, attempts, first, element) end
+    hide(id, due)
   end
   redis.call('SREM', leases(owner), id)
   at = at + 3
 end
 
 for _ = 1, dead do
-  local id, record = ARGV[at], ARGV[at + 1]
+  local id, list, record = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if is_mine(id) then
-    redis.call('RPUSH', KEYS[3], record)
-    redis.call('HDEL', messages, id)
+    redis.call('RPUSH', list, record)
+    forget(id)
   end
   redis.call('SREM', leases(owner), id)
-  at = at + 2
+  at = at + 3
 end
 return 1

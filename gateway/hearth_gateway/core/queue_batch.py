@@ -4,7 +4,6 @@ Source: AWS Lambda developer guide, "Using Lambda with Amazon SQS", event shape 
 """
 
 import base64
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,9 @@ from typing import Any
 import orjson
 
 from hearth.core.invocation import MAX_REQUEST_BYTES
+from hearth_gateway.core.envelope import PLAIN, Head
+from hearth_gateway.core.parcel import Attribute
+from hearth_gateway.core.sqs_md5 import md5_of_attributes, md5_of_body
 
 RECORD_OVERHEAD_BYTES = 700
 """A bound for what the record shape adds to a body, for deciding how many raw bytes to claim at once."""
@@ -23,12 +25,19 @@ _OPEN, _CLOSE = b'{"Records":[', b"]}"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A queue message in somebody's hands. `attempts` counts the ones that failed; this delivery is the next."""
+    """A queue message in somebody's hands. `attempts` counts the ones that failed; this delivery is the next. `head` is
+    what its sender said beside the body."""
 
     id: str
     body: bytes
     first_received_ms: int
     attempts: int = 0
+    head: Head = PLAIN
+
+    @property
+    def sent_ms(self) -> int:
+        """A plain push carries no time of its own: the first receipt is the earliest moment known."""
+        return self.first_received_ms if self.head.sent_ms is None else self.head.sent_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,7 @@ def pack(messages: Iterable[Message], origin: Origin, limit: int = MAX_REQUEST_B
         if left_over:  # the batch is closed: the rest waits, measured when its turn comes
             left_over.append(message)
             continue
-        record = orjson.dumps(_record(message, origin))
+        record = orjson.dumps(record_of(message, origin))
         if len(record) > room:
             too_large.append(message)
         elif used + len(record) > room:
@@ -82,10 +91,10 @@ def pack(messages: Iterable[Message], origin: Origin, limit: int = MAX_REQUEST_B
     return Packing(batch, tuple(left_over), tuple(too_large))
 
 
-def _record(message: Message, origin: Origin) -> dict[str, Any]:
+def record_of(message: Message, origin: Origin) -> dict[str, Any]:
+    """The message as a member of an event's `Records`."""
     text, is_binary = body_text(message.body)
     received = message.attempts + 1
-    first = str(message.first_received_ms)
     handle = base64.b64encode(f"{message.id}:{received}".encode()).decode()
     return {
         "messageId": message.id,
@@ -93,23 +102,46 @@ def _record(message: Message, origin: Origin) -> dict[str, Any]:
         "body": text,
         "attributes": {
             "ApproximateReceiveCount": str(received),
-            # A plain push carries no time of its own: the first receipt is the earliest moment known.
-            "SentTimestamp": first,
-            "SenderId": origin.account,
-            "ApproximateFirstReceiveTimestamp": first,
+            "SentTimestamp": str(message.sent_ms),
+            "SenderId": message.head.sender or origin.account,
+            "ApproximateFirstReceiveTimestamp": str(message.first_received_ms),
+            **_system_attributes(message.head),
         },
-        "messageAttributes": {ENCODING_ATTRIBUTE: _attribute("base64")} if is_binary else {},
-        "md5OfMessageAttributes": None,
+        "messageAttributes": _attributes(message.head, is_binary=is_binary),
+        "md5OfMessageAttributes": md5_of_attributes(message.head.attributes),
         # Of the text delivered, so that a consumer's own check agrees.
-        "md5OfBody": hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
+        "md5OfBody": md5_of_body(text),
         "eventSource": "aws:sqs",
         "eventSourceARN": origin.arn,
         "awsRegion": origin.region,
     }
 
 
-def _attribute(value: str) -> dict[str, Any]:
-    return {"stringValue": value, "stringListValues": [], "binaryListValues": [], "dataType": "String"}
+def _system_attributes(head: Head) -> dict[str, str]:
+    """Those that not every message has."""
+    named = {
+        "SequenceNumber": head.sequence,
+        "MessageGroupId": head.group_id,
+        "MessageDeduplicationId": head.deduplication_id,
+        "AWSTraceHeader": head.trace_header,
+        "DeadLetterQueueSourceArn": head.death.source_arn if head.death else "",
+    }
+    return {name: value for name, value in named.items() if value}
+
+
+def _attributes(head: Head, *, is_binary: bool) -> dict[str, Any]:
+    shown = {name: _attribute(one) for name, one in head.attributes.items()}
+    return {**shown, ENCODING_ATTRIBUTE: _attribute(_BASE64)} if is_binary else shown
+
+
+_BASE64 = Attribute("String", "base64")
+
+
+def _attribute(attribute: Attribute) -> dict[str, Any]:
+    value = attribute.value
+    is_binary = isinstance(value, bytes)
+    shown = {"binaryValue": base64.b64encode(value).decode()} if is_binary else {"stringValue": value}
+    return {**shown, "stringListValues": [], "binaryListValues": [], "dataType": attribute.data_type}
 
 
 def body_text(body: bytes) -> tuple[str, bool]:

@@ -3,15 +3,17 @@
 Rule 1: an attempt counts only when the function failed, or named the message in `batchItemFailures`.
 Rule 2: what the platform failed to do is never an attempt; the messages come back after a growing pause.
 Rule 3: a message that has used up its attempts goes to the dead-letter list, whole, with the error and the count.
+Rule 4: a message that is too old is not run any more: it is dead without an attempt.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 import orjson
 
 from hearth.core.invocation import FunctionFailed, Outcome, PlatformFailed, Succeeded, Throttled
+from hearth_gateway.core.envelope import Death, Envelope, pack_envelope
 from hearth_gateway.core.queue_batch import Message, body_text, failed_items
 
 _MAX_ERROR_BYTES = 32_768
@@ -59,10 +61,12 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """Move the message to the dead-letter list as this JSON."""
+    """Move the message to this list of the same Redis, as this element. An empty `list_key` is the mapping's own
+    dead-letter list."""
 
     id: str
     record: bytes
+    list_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +88,16 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a mapping says about failure. `source` is the source's ARN, for the dead-letter record."""
+    """What a mapping and its queue say about failure. `source` is the source's ARN, for the dead-letter record.
+
+    `dead_letter_queue` is the list of the queue that a RedrivePolicy names: it gets the message itself, with the error
+    in its head. Elsewhere a JSON record of it goes.
+    """
 
     policy: RetryPolicy
     source: str
     is_partial: bool
+    dead_letter_queue: str = ""
 
 
 def settle(outcome: Outcome, messages: Sequence[Message], terms: Terms, *, now_ms: int, pause_ms: int) -> Settlement:
@@ -111,9 +120,13 @@ _LISTED = {
     "errorType": "Hearth.BatchItemFailure",
     "errorMessage": "The function's answer reported this message in batchItemFailures, or was not a valid answer.",
 }
-_TOO_LARGE = {
+TOO_LARGE_ERROR = {
     "errorType": "Hearth.MessageTooLarge",
     "errorMessage": "The message does not fit an event of 6 MB.",
+}
+EXPIRED_ERROR = {
+    "errorType": "Hearth.MessageExpired",
+    "errorMessage": "The message was older than MaximumRecordAgeInSeconds when its turn came.",
 }
 
 
@@ -122,14 +135,9 @@ def give_back(messages: Iterable[Message], due_ms: int) -> Settlement:
     return Settlement(again=tuple(Again(one.id, one.attempts, due_ms) for one in messages))
 
 
-def refuse(messages: Iterable[Message], terms: Terms, now_ms: int) -> Settlement:
-    """Dead-letter messages that no event can hold."""
-    return Settlement(
-        dead=tuple(
-            Dead(one.id, dead_letter(one, terms.source, _TOO_LARGE, attempts=one.attempts, now_ms=now_ms))
-            for one in messages
-        )
-    )
+def refuse(messages: Iterable[Message], terms: Terms, error: dict[str, Any], now_ms: int) -> Settlement:
+    """Dead-letter messages without an attempt: no event can hold them, or they are too old."""
+    return Settlement(dead=tuple(_dead(one, terms, error, attempts=one.attempts, now_ms=now_ms) for one in messages))
 
 
 def _failed(
@@ -142,11 +150,24 @@ def _failed(
             continue
         attempts = message.attempts + 1
         if terms.policy.is_exhausted(attempts):
-            dead.append(Dead(message.id, dead_letter(message, terms.source, error, attempts=attempts, now_ms=now_ms)))
+            dead.append(_dead(message, terms, error, attempts=attempts, now_ms=now_ms))
         else:
             again.append(Again(message.id, attempts, now_ms + terms.policy.delay_ms(attempts)))
     done = tuple(message.id for message in messages if message.id not in failed)
     return Settlement(done, tuple(again), tuple(dead))
+
+
+def _dead(message: Message, terms: Terms, error: dict[str, Any], *, attempts: int, now_ms: int) -> Dead:
+    if terms.dead_letter_queue:
+        moved = dead_message(message, terms.source, error, attempts=attempts, now_ms=now_ms)
+        return Dead(message.id, moved, terms.dead_letter_queue)
+    return Dead(message.id, dead_letter(message, terms.source, error, attempts=attempts, now_ms=now_ms))
+
+
+def dead_message(message: Message, source: str, error: dict[str, Any], *, attempts: int, now_ms: int) -> bytes:
+    """The message itself, for a queue of dead letters: its number in a FIFO queue is that queue's to give."""
+    death = Death(source, error, attempts, message.first_received_ms, now_ms)
+    return pack_envelope(Envelope(message.id, message.body, replace(message.head, sequence="", death=death)))
 
 
 def dead_letter(message: Message, source: str, error: dict[str, Any], *, attempts: int, now_ms: int) -> bytes:

@@ -20,7 +20,16 @@ from hearth.core.invocation import MAX_REQUEST_BYTES, Invocation, Outcome, Platf
 from hearth.ports import Slot
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.queue_batch import Batch, Message, Origin, Packing, pack
-from hearth_gateway.core.retry import Settlement, Terms, doubling, give_back, platform_pause_ms, refuse, settle
+from hearth_gateway.core.retry import (
+    TOO_LARGE_ERROR,
+    Settlement,
+    Terms,
+    doubling,
+    give_back,
+    platform_pause_ms,
+    refuse,
+    settle,
+)
 from hearth_gateway.sources.ports import (
     CALL_FAILED,
     NO_FUNCTION,
@@ -336,7 +345,7 @@ class ListSource:
     async def _set_apart(self, packing: Packing, now_ms: int) -> None:
         """What is not in this event goes back for the next one, or is refused for good."""
         if packing.too_large:
-            await self._settle(refuse(packing.too_large, self._terms(self._mapping), now_ms))
+            await self._settle(refuse(packing.too_large, self._terms(self._mapping), TOO_LARGE_ERROR, now_ms))
         if packing.left_over:
             await self._settle(give_back(packing.left_over, now_ms))
 

@@ -38,12 +38,22 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True)
+class Redrive:
+    """A queue's RedrivePolicy: where messages go that failed so often."""
+
+    dead_letter_arn: str
+    max_receive_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """Messages leased to the owner; how many more could be claimed now; when the next one is due (epoch ms)."""
+    """Messages leased to the owner; how many more could be claimed now; when the next one is due (epoch ms); the
+    queue's own RedrivePolicy. Messages of a FIFO queue are all of one group, in its order, and block it."""
 
     messages: tuple[Message, ...]
     available: int
     next_due_ms: int | None
+    redrive: Redrive | None = None
 
 
 class ListQueue(Protocol):
