@@ -78,7 +78,8 @@ class Schedule:
     """One schedule. `target` is the `Target` of the API, member for member.
 
     Times are epoch milliseconds. `since_ms` is when it became what it is: it fires for later times only. Rates count
-    from `anchor_ms`. `window_min` is None for a window that is off.
+    from `anchor_ms`. `window_min` is None for a window that is off. `is_by_maker`: it fires by the permission of who
+    made it, because nobody made the role that its target names.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Schedule:
     end_ms: int | None = None
     window_min: int | None = None
     is_deleted_after_completion: bool = False
+    is_by_maker: bool = False
     kms_key_arn: str | None = None
     client_token: str = ""
 
@@ -125,16 +127,17 @@ class Schedule:
 
 
 def timer_of(schedule: Schedule, zone: tzinfo, missed: MissedFirings | None) -> Timer:
-    """The timer of a schedule that is enabled. Raises InvalidExpression."""
+    """The timer of a schedule that is enabled. Raises InvalidExpression. A single time knows no start and no end."""
     expression = parse_expression(schedule.expression)
+    is_once = isinstance(expression, Once)
     return Timer(
         schedule.arn,
         expression,
         since_ms=schedule.since_ms - _grace_ms(expression),
         anchor_ms=schedule.anchor_ms,
         zone=zone,
-        start_ms=schedule.start_ms,
-        end_ms=schedule.end_ms,
+        start_ms=None if is_once else schedule.start_ms,
+        end_ms=None if is_once else schedule.end_ms,
         window_s=60 * (schedule.window_min or 0),
         missed=missed,
         max_age_s=schedule.max_age_s,

@@ -6,21 +6,33 @@ State: `_groups` and `_schedules` are changed here only, on one event loop.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from hearth_gateway.core.bus_event import Place
+from hearth_gateway.core.dead_letter import undelivered
 from hearth_gateway.core.firing import Firing
 from hearth_gateway.core.parcel import Parcel
-from hearth_gateway.core.schedule import DEFAULT_GROUP, Schedule, ScheduleGroup, ScheduleState, parcel_of, timer_of
+from hearth_gateway.core.schedule import (
+    DEFAULT_GROUP,
+    Schedule,
+    ScheduleGroup,
+    ScheduleState,
+    check_target,
+    parcel_of,
+    timer_of,
+)
 from hearth_gateway.schedules.ports import Completed, Progress, ScheduleStore, Timers
 from hearth_gateway.schedules.zones import zone_named
 
 _SCHEDULES = TypeAdapter(Schedule)
 _GROUPS = TypeAdapter(ScheduleGroup)
+
+Refusal = Callable[[str, str, str], str]
+"""Why a role may not do an action to a resource (all by name or ARN); "" if it may."""
 
 log = structlog.get_logger(__name__)
 
@@ -28,11 +40,12 @@ log = structlog.get_logger(__name__)
 class ScheduleBook:
     """The catalogue. Load it once, before it is used."""
 
-    def __init__(self, store: ScheduleStore, timers: Timers, place: Place) -> None:
+    def __init__(self, store: ScheduleStore, timers: Timers, place: Place, refusal: Refusal) -> None:
         self.changing = asyncio.Lock()
         self.place = place
         self._store = store
         self._timers = timers
+        self._refusal = refusal
         self._groups: dict[str, ScheduleGroup] = {}
         self._schedules: dict[str, Schedule] = {}
 
@@ -132,9 +145,22 @@ class ScheduleBook:
             return
 
         def post(firing: Firing) -> Sequence[Parcel]:
-            return (parcel_of(schedule, firing, self.place),)
+            return self._parcels(schedule, firing)
 
         self._timers.put(timer, post, self._end_of(schedule) if schedule.is_deleted_after_completion else None)
+
+    def _parcels(self, schedule: Schedule, firing: Firing) -> Sequence[Parcel]:
+        """What a firing sends: its parcel, or, where the role may not send it, that to the dead-letter queue."""
+        parcel = parcel_of(schedule, firing, self.place)
+        if schedule.is_by_maker:
+            return (parcel,)
+        action, resource = check_target(schedule.target, self.place)
+        refusal = self._refusal(schedule.target["RoleArn"], action, resource)
+        if not refusal:
+            return (parcel,)
+        log.warning("a schedule's role may not reach its target", schedule=schedule.arn, error=refusal)
+        dead = undelivered(parcel, code="NO_PERMISSIONS", message=refusal, attempts=1, now_ms=firing.fired_ms)
+        return (dead,) if isinstance(dead, Parcel) else ()
 
     def _end_of(self, schedule: Schedule) -> Completed:
         async def delete() -> None:
