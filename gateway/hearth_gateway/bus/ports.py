@@ -1,4 +1,4 @@
-"""What event buses offer to whoever sends them events: the courier, schedules."""
+"""What event buses offer to whoever sends them events (the courier, schedules), and what they ask of the world."""
 
 from typing import Protocol
 
@@ -15,3 +15,13 @@ class Buses(Protocol):
         ServiceError if the parcels could not be kept, which trying again may change.
         """
         ...
+
+
+class Records(Protocol):
+    """The durable home of buses and rules, by key. The same promises as `hearth.ports.FunctionStore`."""
+
+    async def load_all(self) -> dict[str, bytes]: ...
+
+    async def put(self, key: str, record: bytes, /) -> None: ...
+
+    async def delete(self, key: str, /) -> None: ...

@@ -59,12 +59,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of a bus. `enabled_ms` is when it was last enabled or got its schedule: a schedule fires for later times.
-    `created_ms` is what rates count from. Times are epoch milliseconds."""
+    """A rule of a bus. `enabled_ms` (epoch milliseconds) is when it was last enabled or got its schedule, which fires
+    for later times; rates count from there."""
 
     name: str
     bus: str
-    created_ms: int
     enabled_ms: int
     state: RuleState = RuleState.ENABLED
     pattern: str | None = None

@@ -24,6 +24,7 @@ ACCESS_KEYS_KEY = "hearth:access-keys"
 CAPACITY_PROVIDERS_KEY = "hearth:capacity-providers"
 ROLES_KEY = "hearth:roles"
 LAYERS_KEY = "hearth:layers"
+EVENT_BUSES_KEY = "hearth:event-buses"
 CONNECTIONS_KEY = "hearth:connections"
 
 MAX_CONNECTIONS = 64
@@ -126,6 +127,13 @@ class RedisRoleStore(_RedisHash):
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         super().__init__(client, ROLES_KEY)
+
+
+class RedisBusStore(_RedisHash):
+    """The home of event buses and their rules on Redis."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        super().__init__(client, EVENT_BUSES_KEY)
 
 
 class RedisCapacityProviderStore(_RedisHash):

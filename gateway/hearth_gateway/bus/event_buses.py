@@ -1,0 +1,55 @@
+"""Event buses at work: an event in, the parcels that the rules make of it out.
+
+Rule: all parcels of all events that were put together are posted in one step. Who put them is answered after that.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from hearth.core.errors import InvalidParameterValue
+from hearth_gateway.asynchronous.ports import Courier
+from hearth_gateway.bus.catalogue import Catalogue
+from hearth_gateway.core.bus_event import BusEvent, InvalidEvent, read_event
+from hearth_gateway.core.bus_rule import parcels
+from hearth_gateway.core.parcel import Parcel
+
+_OF_RULES = ":rule/"
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """An event for a bus. `was_forwarded`: a rule of another bus sent it."""
+
+    bus: str
+    event: BusEvent
+    was_forwarded: bool = False
+
+
+class EventBuses:
+    """The `Buses` of this installation."""
+
+    def __init__(self, catalogue: Catalogue, courier: Courier, *, now_ms: Callable[[], int]) -> None:
+        self._catalogue = catalogue
+        self._courier = courier
+        self._now_ms = now_ms
+
+    async def put(self, name: str, body: bytes, *, event_id: str, sender: str = "") -> None:
+        """See `Buses`."""
+        self._catalogue.bus(name)
+        try:
+            event = read_event(body, event_id, self._catalogue.place, self._now_ms())
+        except InvalidEvent as error:
+            raise InvalidParameterValue(str(error)) from error
+        await self.post([Posted(name, event, was_forwarded=_OF_RULES in sender)])
+
+    async def post(self, events: Sequence[Posted]) -> None:
+        """Hand these events to the rules of their buses. Raises ServiceError if that could not be kept."""
+        found = [parcel for one in events for parcel in self._parcels(one)]
+        if found:
+            await self._courier.post(found)
+
+    def _parcels(self, posted: Posted) -> Iterator[Parcel]:
+        now_ms = self._now_ms()
+        for rule in self._catalogue.ready_rules(posted.bus):
+            if rule.rule.is_enabled and rule.pattern is not None and rule.pattern.matches(posted.event.members):
+                yield from parcels(rule, posted.event, now_ms, was_forwarded=posted.was_forwarded)
