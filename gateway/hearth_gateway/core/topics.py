@@ -15,7 +15,8 @@ from typing import Any
 from hearth.core.errors import Fault, HearthError
 from hearth.core.policy_document import MalformedPolicy, parse_policy
 from hearth_gateway.core.addresses import FunctionAddress, QueueAddress, parse_address
-from hearth_gateway.core.event_pattern import InvalidPattern, compile_pattern
+from hearth_gateway.core.event_pattern import InvalidPattern
+from hearth_gateway.core.filter_policy import FilterPolicy, Scope
 
 LAMBDA, SQS, HTTP, HTTPS = "lambda", "sqs", "http", "https"
 PROTOCOLS = (LAMBDA, SQS, HTTP, HTTPS)
@@ -112,14 +113,6 @@ class Subscription:
     @property
     def is_raw(self) -> bool:
         return self.attributes.get("RawMessageDelivery") == "true"
-
-    @property
-    def filter_policy(self) -> str | None:
-        return self.attributes.get("FilterPolicy")
-
-    @property
-    def filters_body(self) -> bool:
-        return self.attributes.get("FilterPolicyScope") == "MessageBody"
 
     @property
     def dead_letter_arn(self) -> str | None:
@@ -279,6 +272,15 @@ def with_subscription_attribute(before: Mapping[str, str], name: str, value: str
     return {**left, name: value} if value and value != "{}" else left
 
 
+def subscription_attributes(given: Mapping[str, str], protocol: str) -> dict[str, str]:
+    """The attributes of a new subscription."""
+    kept: dict[str, str] = {}
+    for name, value in given.items():
+        kept = with_subscription_attribute(kept, name, value, protocol=protocol)
+    filter_of(kept)
+    return kept
+
+
 def retries_of(policy: str | None) -> int | None:
     """How many retries a delivery policy gives; None if it does not say."""
     if policy is None:
@@ -287,10 +289,18 @@ def retries_of(policy: str | None) -> int | None:
     return None if found is None else int(found)
 
 
-def _check_filter(value: str, protocol: str) -> None:
-    del protocol
+def _check_anything(value: str, protocol: str) -> None:
+    """A filter is checked with its scope, when both are known."""
+    del value, protocol
+
+
+def filter_of(attributes: Mapping[str, str]) -> FilterPolicy | None:
+    """The filter that a subscription's attributes describe. Raises InvalidTopicParameter."""
+    policy = attributes.get("FilterPolicy")
+    if policy is None:
+        return None
     try:
-        compile_pattern(value)
+        return FilterPolicy.of(policy, Scope(attributes.get("FilterPolicyScope", Scope.ATTRIBUTES.value)))
     except InvalidPattern as error:
         raise InvalidTopicParameter(f"FilterPolicy: {error}") from error
 
@@ -340,7 +350,7 @@ def _json(text: str, name: str) -> Any:
 
 
 _SUBSCRIPTION_ATTRIBUTES: Mapping[str, Callable[[str, str], None]] = {
-    "FilterPolicy": _check_filter,
+    "FilterPolicy": _check_anything,
     "FilterPolicyScope": _check_scope,
     "RawMessageDelivery": _check_raw,
     "RedrivePolicy": _check_redrive,

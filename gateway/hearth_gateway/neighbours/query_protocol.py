@@ -83,7 +83,8 @@ class QueryService:
         shape = self._inputs[action]
         members = read_members(shape, fields)
         check(shape, members)
-        answer = await handler(Call(members, principal, authorize, conditions_of(request)))
+        attempt_of = request.headers.get("amz-sdk-invocation-id") or request.request_id
+        answer = await handler(Call(members, principal, authorize, conditions_of(request), attempt_of))
         return ApiResponse(200, render_answer(action, answer, self._namespace, request.request_id), _XML)
 
     def refusal(self, error: HearthError, request_id: str) -> ApiResponse:

@@ -48,6 +48,6 @@ def sns_service(
     handlers = {
         **TopicOperations(desk, now_ms).handlers(),
         **subscriptions.handlers(),
-        **PublishOperations(desk, publisher, now_ms, _new_id).handlers(),
+        **PublishOperations(desk, publisher, now_ms).handlers(),
     }
     return QueryService(SNS, VERSION, handlers, namespace=_NAMESPACE, codes=_CODES)

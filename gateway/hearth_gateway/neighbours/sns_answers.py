@@ -134,7 +134,7 @@ def subscription_attributes(subscription: Subscription) -> Entries:
         PendingConfirmation=_flag(subscription.is_pending),
         RawMessageDelivery="false",
     )
-    if subscription.filter_policy is not None:
+    if "FilterPolicy" in subscription.attributes:
         shown["FilterPolicyScope"] = "MessageAttributes"
     shown |= subscription.attributes
     return shown

@@ -8,6 +8,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import UUID, uuid5
 
 from hearth.core.errors import Fault, HearthError
 from hearth_gateway.core.parcel import Attribute
@@ -20,19 +21,17 @@ from hearth_gateway.topics.publisher import TopicPublisher
 MAX_BATCH = 10
 MAX_BATCH_BYTES = 1_048_576
 """Of all messages of a batch together: as large as the largest message that a topic may take."""
+_MESSAGES = UUID("0f4f5a3c-56d6-5a55-8ff6-3b9c1f0e7a21")
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 
 
 class PublishOperations:
-    """The operations that publish. `new_id` gives a fresh UUID."""
+    """The operations that publish. A client that repeats its request by itself repeats the message, under its id."""
 
-    def __init__(
-        self, desk: Desk, publisher: TopicPublisher, now_ms: Callable[[], int], new_id: Callable[[], str]
-    ) -> None:
+    def __init__(self, desk: Desk, publisher: TopicPublisher, now_ms: Callable[[], int]) -> None:
         self._desk = desk
         self._publisher = publisher
         self._now_ms = now_ms
-        self._new_id = new_id
 
     def handlers(self) -> Mapping[str, Handler]:
         return {"Publish": self._publish, "PublishBatch": self._publish_batch}
@@ -42,13 +41,15 @@ class PublishOperations:
             raise InvalidTopicParameter("PhoneNumber Reason: text messages are not available on this platform")
         member = "TopicArn" if call.get("TopicArn") else "TargetArn" if call.get("TargetArn") else "TopicArn"
         topic = self._desk.topic(call, "Publish", member)
-        return _published(await self._publisher.publish(topic.name, self._publication(call.parameters)))
+        return _published(
+            await self._publisher.publish(topic.name, self._publication(call.parameters, _attempt(call)))
+        )
 
     async def _publish_batch(self, call: Call) -> Members:
         topic = self._desk.topic(call, "Publish")
         entries = call["PublishBatchRequestEntries"]
         _check_batch(entries)
-        read = [self._read(entry) for entry in entries]
+        read = [self._read(entry, _attempt(call)) for entry in entries]
         good = [one for one in read if isinstance(one, Publication)]
         answers = iter(await self._publisher.publish_all(topic.name, good))
         found = [next(answers) if isinstance(one, Publication) else one for one in read]
@@ -64,13 +65,13 @@ class PublishOperations:
         ]
         return {"Successful": successful, "Failed": failed}
 
-    def _read(self, entry: Mapping[str, Any]) -> Publication | HearthError:
+    def _read(self, entry: Mapping[str, Any], attempt_of: str) -> Publication | HearthError:
         try:
-            return self._publication(entry)
+            return self._publication(entry, attempt_of)
         except HearthError as error:
             return error
 
-    def _publication(self, given: Mapping[str, Any]) -> Publication:
+    def _publication(self, given: Mapping[str, Any], attempt_of: str) -> Publication:
         message: str = given["Message"]
         by_protocol: Mapping[str, str] = {}
         structure = given.get("MessageStructure")
@@ -79,7 +80,7 @@ class PublishOperations:
                 raise InvalidTopicParameter("MessageStructure")
             message, by_protocol = structured(message)
         return Publication(
-            self._new_id(),
+            str(uuid5(_MESSAGES, f"{attempt_of} {given.get('Id', '')}")),
             message,
             self._now_ms(),
             subject=given.get("Subject"),
@@ -88,6 +89,10 @@ class PublishOperations:
             group_id=given.get("MessageGroupId", ""),
             deduplication_id=given.get("MessageDeduplicationId", ""),
         )
+
+
+def _attempt(call: Call) -> str:
+    return f"{call.principal.arn} {call.attempt_of}"
 
 
 def _published(answer: Published) -> dict[str, str]:

@@ -59,7 +59,7 @@ class SubscriptionOperations:
             conditions = {"sns:Protocol": protocol, "sns:Endpoint": endpoint}
             topic = self._desk.topic_of(call, "Subscribe", call["TopicArn"], conditions=conditions)
             topics.check_endpoint(topic, protocol, endpoint)
-            attributes = _attributes(call.get("Attributes", {}), protocol)
+            attributes = topics.subscription_attributes(call.get("Attributes", {}), protocol)
             _check_queues(call, protocol, endpoint, attributes)
             found = self._known(topic, protocol, endpoint)
             if found is None:
@@ -130,18 +130,12 @@ class SubscriptionOperations:
             _, found = self._desk.subscription(call, "SetSubscriptionAttributes")
             name, value = call["AttributeName"], call.get("AttributeValue", "")
             attributes = topics.with_subscription_attribute(found.attributes, name, value, protocol=found.protocol)
+            topics.filter_of(attributes)
             changed = replace(found, attributes=attributes)
             if name == "RedrivePolicy" and changed.dead_letter_arn is not None:
                 call.allow("sqs:SendMessage", changed.dead_letter_arn)
             await self._book.put(changed)
         return {}
-
-
-def _attributes(given: Mapping[str, str], protocol: str) -> dict[str, str]:
-    kept: dict[str, str] = {}
-    for name, value in given.items():
-        kept = topics.with_subscription_attribute(kept, name, value, protocol=protocol)
-    return kept
 
 
 def _check_queues(call: Call, protocol: str, endpoint: str, attributes: Mapping[str, str]) -> None:

@@ -5,15 +5,23 @@ State: `_topics` and `_subscriptions` are changed by `load`, `put` and `remove` 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
 
 from hearth.core.errors import HearthError
 from hearth.wire import StoredRecordError
-from hearth_gateway.core.event_pattern import InvalidPattern, Pattern, compile_pattern
-from hearth_gateway.core.topics import TOKEN_LIFETIME_S, Subscription, Topic, TopicNotFound
+from hearth_gateway.core.filter_policy import FilterPolicy
+from hearth_gateway.core.parcel import Attribute
+from hearth_gateway.core.topics import (
+    TOKEN_LIFETIME_S,
+    InvalidTopicParameter,
+    Subscription,
+    Topic,
+    TopicNotFound,
+    filter_of,
+)
 from hearth_gateway.topics.wire import decode, encode
 
 
@@ -34,7 +42,7 @@ class TopicBook:
         self._store = store
         self._topics: dict[str, Topic] = {}
         self._subscriptions: dict[str, dict[str, Subscription]] = {}
-        self._filters: dict[str, Pattern] = {}
+        self._filters: dict[str, FilterPolicy] = {}
         self.changing = asyncio.Lock()
         """To be held from reading what a change depends on until it is made."""
 
@@ -43,7 +51,7 @@ class TopicBook:
         for key, stored in (await self._store.load_all()).items():
             try:
                 self._take(decode(stored))
-            except (StoredRecordError, InvalidPattern) as error:
+            except (StoredRecordError, InvalidTopicParameter) as error:
                 structlog.get_logger().error("topic record unreadable", key=key, error=str(error))
 
     def topic(self, name: str) -> Topic:
@@ -71,9 +79,10 @@ class TopicBook:
         every = (one for each in self._subscriptions.values() for one in each.values())
         return sorted(every, key=lambda one: (one.created_ms, one.arn))
 
-    def filter_of(self, subscription: Subscription) -> Pattern | None:
-        """The subscription's filter policy, read."""
-        return self._filters.get(subscription.arn)
+    def accepts(self, subscription: Subscription, attributes: Mapping[str, Attribute], text: str) -> bool:
+        """Whether the subscription's filter lets the message through."""
+        policy = self._filters.get(subscription.arn)
+        return policy is None or policy.accepts(attributes, text)
 
     async def put(self, record: Topic | Subscription) -> None:
         """Make this the record of its ARN, durably. With `changing` held."""
@@ -111,11 +120,10 @@ class TopicBook:
             case Topic():
                 self._topics[record.name] = record
             case Subscription():
-                policy = record.filter_policy
-                pattern = None if policy is None else compile_pattern(policy)
+                policy = filter_of(record.attributes)
                 self._filters.pop(record.arn, None)
-                if pattern is not None:
-                    self._filters[record.arn] = pattern
+                if policy is not None:
+                    self._filters[record.arn] = policy
                 self._subscriptions.setdefault(record.topic_arn, {})[record.arn] = record
 
 

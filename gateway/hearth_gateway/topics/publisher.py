@@ -13,7 +13,6 @@ import structlog
 from hearth.core.errors import HearthError, ServiceError
 from hearth_gateway.asynchronous.ports import Courier
 from hearth_gateway.core.parcel import Parcel
-from hearth_gateway.core.topic_filter import matches
 from hearth_gateway.core.topic_messages import Message, Seal, delivery
 from hearth_gateway.core.topic_publication import check_publication, claim_key, message_for, sequence_text
 from hearth_gateway.core.topics import Topic
@@ -81,12 +80,7 @@ class TopicPublisher:
             delivery(topic, one, message, seal=self._seal)
             for one in self._book.subscriptions(topic.arn)
             if not one.is_pending
-            and matches(
-                self._book.filter_of(one),
-                message.for_protocol(one.protocol),
-                message.attributes or {},
-                in_body=one.filters_body,
-            )
+            and self._book.accepts(one, message.attributes or {}, message.for_protocol(one.protocol))
         ]
 
 

@@ -27,7 +27,7 @@ from hearth.testing import InMemoryStore
 from hearth_gateway.auth.authentication import Caller
 from hearth_gateway.auth.gate import Gate
 from hearth_gateway.core.authorization import Place
-from hearth_gateway.neighbours.calls import NeighbourRequest
+from hearth_gateway.neighbours.calls import NeighbourRequest, NeighbourService
 from hearth_gateway.neighbours.composition import neighbours
 from hearth_gateway.neighbours.service_choice import choose_service
 
@@ -103,15 +103,15 @@ class Client:
 
 
 @asynccontextmanager
-async def house(directory: Path) -> AsyncIterator[House]:
-    """The services over empty stores."""
+async def house(directory: Path, more: Mapping[str, NeighbourService] | None = None) -> AsyncIterator[House]:
+    """The services over empty stores, and `more` by signing name."""
     roles = RoleStore(InMemoryStore())
     keys = AccessKeys(InMemoryStore(), ACCOUNT, AccessKey(ADMIN, "secret"), SessionIssuer(b"k" * 32))
     keys.role_policies = roles.policies_of
     logs = FunctionLogs(directory / "logs", 2**20, clock=lambda: opened.now_ms / 1000)
     opened = House(0, roles, keys, logs)
     async with logs:
-        server = web.ServerRunner(web.Server(_handler(opened)), shutdown_timeout=1)
+        server = web.ServerRunner(web.Server(_handler(opened, more or {})), shutdown_timeout=1)
         await server.setup()
         site = web.TCPSite(server, "127.0.0.1", 0)
         await site.start()
@@ -120,9 +120,14 @@ async def house(directory: Path) -> AsyncIterator[House]:
         await server.cleanup()
 
 
-def _handler(opened: House) -> Callable[[web.BaseRequest], Any]:
+def _handler(opened: House, more: Mapping[str, NeighbourService]) -> Callable[[web.BaseRequest], Any]:
     services = neighbours(
-        Place(REGION, ACCOUNT), opened.roles, opened.keys, LogArchive(opened.logs), now_ms=lambda: opened.now_ms
+        Place(REGION, ACCOUNT),
+        opened.roles,
+        opened.keys,
+        LogArchive(opened.logs),
+        more=more,
+        now_ms=lambda: opened.now_ms,
     )
 
     gate = Gate(Registry(InMemoryStore()), Place(REGION, ACCOUNT), clock=lambda: opened.now_ms / 1000)
