@@ -86,7 +86,6 @@ class Bus:
     created_ms: int
     modified_ms: int
     description: str | None = None
-    dead_letter_arn: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -17,15 +17,24 @@ from hearth_gateway.lambda_api.service_model import load_inputs
 from hearth_gateway.neighbours.calls import Authorize, Call, CallerError, Handler, NeighbourRequest, conditions_of
 
 _JSON = {"Content-Type": "application/x-amz-json-1.1"}
-_INVALID = "InvalidParameterException"
+_INVALID, _UNKNOWN = "InvalidParameterException", "UnknownOperationException"
 
 
 class JsonService:
     """A service of the JSON protocol: the operations that are here, by name. `invalid` is the service's code for a
-    request that breaks the constraints of its shape."""
+    request that breaks the constraints of its shape, `unknown` for an operation that is not here."""
 
-    def __init__(self, service: str, version: str, handlers: Mapping[str, Handler], *, invalid: str = _INVALID) -> None:
+    def __init__(
+        self,
+        service: str,
+        version: str,
+        handlers: Mapping[str, Handler],
+        *,
+        invalid: str = _INVALID,
+        unknown: str = _UNKNOWN,
+    ) -> None:
         self._invalid = invalid
+        self._unknown = unknown
         self._handlers = dict(handlers)
         self._inputs = load_inputs(tuple(sorted(handlers)), service, version)
 
@@ -34,7 +43,7 @@ class JsonService:
         operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
         handler = self._handlers.get(operation)
         if handler is None:
-            raise CallerError("UnknownOperationException", f"{operation} is not available on this platform.")
+            raise CallerError(self._unknown, f"{operation} is not available on this platform.")
         shape = self._inputs[operation]
         try:
             members = read_request(shape, Request({}, {}, {}, request.body))
