@@ -119,9 +119,10 @@ class RedisConnection:
 
         return await self.ask(keys[0], call)
 
-    def wait(self, key: str) -> "BlockingWait":
-        """A connection of its own for blocking waits on the key; close it."""
-        wait = BlockingWait(self, key)
+    def wait(self, key: str, *, protocol: int | None = None) -> "BlockingWait":
+        """A connection of its own for blocking waits on the key; close it. `protocol` is RESP 2 or 3, None the client's
+        own choice."""
+        wait = BlockingWait(self, key, protocol=protocol)
         self._waits.add(wait)
         return wait
 
@@ -147,12 +148,12 @@ class RedisConnection:
         """Drop every connection, for good."""
         await self.reset()
 
-    async def dedicated(self, key: str) -> tuple[Redis, Place]:
+    async def dedicated(self, key: str, *, protocol: int | None = None) -> tuple[Redis, Place]:
         """A client of one connection of its own to the server that has the key, and where that is; the caller closes
         it, and speaks of failures to `doubt`. Raises RedisError, OSError or QueueUnavailable."""
         route = self._found_route()
         place = await route.place(key)
-        return route.dedicated(place), place
+        return route.dedicated(place, protocol=protocol), place
 
     def commands_at(self, place: Place) -> Redis:
         """The shared client of a server whose place is known."""
@@ -194,9 +195,10 @@ class RedisConnection:
 class BlockingWait:
     """One connection for waits that the server answers late, such as BLMOVE and XREADGROUP BLOCK."""
 
-    def __init__(self, connection: RedisConnection, key: str) -> None:
+    def __init__(self, connection: RedisConnection, key: str, *, protocol: int | None = None) -> None:
         self._connection = connection
         self._key = key
+        self._protocol = protocol
         self._client: Redis | None = None
         self._place: Place | None = None
         self._blocked_id: int | None = None
@@ -206,14 +208,13 @@ class BlockingWait:
         try:
             with mapped():
                 async with asyncio.timeout(wait_s + WAIT_GRACE_S):
-                    client = await self._connected()
+                    client = await self.client()
                     # Asked anew each time: a reconnected client has another id.
                     self._blocked_id = await client.client_id()
                     return await call(client)
         except QueueUnavailable:
             # Also when the server merely refused: a slot that moves or a master that became a replica says so here.
-            self._connection.doubt()
-            await self.drop()
+            await self.fail()
             raise
         finally:
             self._blocked_id = None
@@ -227,6 +228,11 @@ class BlockingWait:
             async with asyncio.timeout(COMMAND_TIMEOUT_S):
                 await self._connection.commands_at(place).client_unblock(blocked)
 
+    async def fail(self) -> None:
+        """It went wrong here: drop the connection, and find the server anew."""
+        self._connection.doubt()
+        await self.drop()
+
     async def drop(self) -> None:
         """Drop the connection; the next `run` makes another, to wherever the key is then."""
         client, self._client, self._place = self._client, None, None
@@ -237,9 +243,10 @@ class BlockingWait:
         self._connection.forget(self)
         await self.drop()
 
-    async def _connected(self) -> Redis:
+    async def client(self) -> Redis:
+        """The connection itself, for those who speak on it by themselves. Raises as `RedisConnection.dedicated`."""
         if self._client is None:
-            self._client, self._place = await self._connection.dedicated(self._key)
+            self._client, self._place = await self._connection.dedicated(self._key, protocol=self._protocol)
         return self._client
 
 

@@ -57,8 +57,9 @@ class Route(Protocol):
         """A client of several connections, for commands."""
         ...
 
-    def dedicated(self, place: Place) -> Redis:
-        """A client of one connection, for a wait that may be long."""
+    def dedicated(self, place: Place, *, protocol: int | None = None) -> Redis:
+        """A client of one connection, for a wait that may be long. `protocol` is RESP 2 or 3, None the client's own
+        choice."""
         ...
 
 
@@ -88,8 +89,8 @@ class _Clients:
         pool = BlockingConnectionPool(max_connections=MAX_CONNECTIONS, timeout=COMMAND_TIMEOUT_S, **options)
         return Redis.from_pool(pool)
 
-    def dedicated(self, place: Place) -> Redis:
-        return Redis.from_pool(ConnectionPool(max_connections=1, **self._options(place)))
+    def dedicated(self, place: Place, *, protocol: int | None = None) -> Redis:
+        return Redis.from_pool(ConnectionPool(max_connections=1, protocol=protocol, **self._options(place)))
 
     def _options(self, place: Place) -> dict[str, Any]:
         return {
