@@ -1,0 +1,98 @@
+"""Queues to be tested: in memory and in Redis, beside a clock that stands still until it is told to go."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from redis.asyncio import Redis
+
+from hearth_gateway.adapters.redis_connections import RedisConnections
+from hearth_gateway.adapters.redis_queue_book import RedisQueueBook
+from hearth_gateway.adapters.redis_queues import RedisQueueStore
+from hearth_gateway.queues.ports import Outgoing, QueueBook, QueueStore
+from hearth_gateway.queues.testing import ARN_PREFIX, MemoryQueueBook, MemoryQueueStore
+
+NOW = 1_700_000_000_000
+
+
+class StandingClock:
+    """Time that passes when it is told to; waits are real, and short."""
+
+    def __init__(self) -> None:
+        self.ms = NOW
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Bench(Protocol):
+    """Queues of this test alone."""
+
+    clock: StandingClock
+    store: QueueStore
+    book: QueueBook
+
+    def name(self, base: str) -> str:
+        """A name that no other test uses."""
+        ...
+
+    async def push(self, name: str, *elements: bytes) -> None:
+        """What any producer does."""
+        ...
+
+
+class MemoryBench:
+    def __init__(self) -> None:
+        self.clock = StandingClock()
+        self.book: QueueBook = MemoryQueueBook()
+        self._memory = MemoryQueueStore(self.clock, cast(MemoryQueueBook, self.book))
+        self.store: QueueStore = self._memory
+
+    def name(self, base: str) -> str:
+        return base
+
+    async def push(self, name: str, *elements: bytes) -> None:
+        self._memory.push(name, *elements)
+
+
+@dataclass
+class RedisBench:
+    client: Redis
+    clock: StandingClock
+    store: QueueStore
+    book: QueueBook
+    suffix: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def name(self, base: str) -> str:
+        stem, dot, end = base.partition(".")
+        return f"{stem}-{self.suffix}{dot}{end}"
+
+    async def push(self, name: str, *elements: bytes) -> None:
+        await cast(Awaitable[int], self.client.rpush(name, *elements))
+
+
+@asynccontextmanager
+async def redis_bench(url: str) -> AsyncIterator[RedisBench]:
+    clock = StandingClock()
+    async with RedisConnections.fixed(url) as connections:
+        connection = connections.connection()
+        async with RedisQueueStore(connection, clock, arn_prefix=ARN_PREFIX) as store:
+            client = Redis.from_url(url)
+            yield RedisBench(client, clock, store, RedisQueueBook(connection, clock))
+            await client.aclose()
+
+
+def outgoing(
+    body: bytes, own_id: str = "", *, group: str = "", dedup: str = "", delay_ms: int | None = None
+) -> Outgoing:
+    message_id = own_id or str(uuid.uuid4())
+    return Outgoing(message_id, body, group_id=group, deduplication_id=dedup, delay_ms=delay_ms, sender="me")
