@@ -3,7 +3,7 @@
 Each part is entered here, in the order in which they need each other, and left in reverse.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -11,7 +11,9 @@ from hearth.config import Settings
 from hearth.connections import ConnectionBook
 from hearth.registry import Registry
 from hearth_cli.connections_house import ServerChecks
+from hearth_cli.deliveries_house import PostOffice, deliveries, own_targets
 from hearth_cli.guards import Doors
+from hearth_cli.queues_house import own_queues
 from hearth_gateway import connection_pages
 from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
@@ -24,7 +26,8 @@ from hearth_gateway.sources.ports import Clock
 
 @dataclass(frozen=True, slots=True)
 class Foundation:
-    """What the parts are built on. `url` is Hearth's own Redis."""
+    """What the parts are built on. `url` is Hearth's own Redis; `office` has the courier, and the table of targets in
+    which a part enters who delivers to its kind of address."""
 
     settings: Settings
     url: str
@@ -34,16 +37,17 @@ class Foundation:
     registry: Registry
     doors: Doors
     invocations: AsyncInvocations
+    office: PostOffice
     clock: Clock
 
 
 @dataclass(slots=True)
 class EventHouse:
-    """What the parts offer: services by signing name, pages by the path they begin with."""
+    """What the parts offer: services by signing name, pages by the path they begin with, words for `/health`."""
 
     services: dict[str, NeighbourService] = field(default_factory=dict)
     pages: dict[str, OwnPage] = field(default_factory=dict)
-    health: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    health: dict[str, Callable[[], Mapping[str, object]]] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -54,5 +58,11 @@ async def event_house(on: Foundation) -> AsyncIterator[EventHouse]:
     checks = ServerChecks(on.book, on.connections)
     house.pages[connection_pages.PREFIX] = ConnectionPages(on.book, checks, on.doors.gate, place)
     async with AsyncExitStack() as stack:
-        del stack  # the parts come here
+        queues = await stack.enter_async_context(own_queues(on.connections, on.clock, place))
+        del queues  # for the parts that send, receive and look
+        own_targets(on.office, on.connections)
+        # The parts come here. Deliveries begin when every part has entered its targets, so they come last.
+        engine = await stack.enter_async_context(deliveries(on.office, on.clock))
+        house.health["deliveries"] = engine.health
+        house.health["asynchronous"] = on.invocations.health
         yield house

@@ -2,10 +2,10 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Protocol
 
 from redis.asyncio import Redis
 
@@ -54,7 +54,7 @@ class MemoryBench:
     def __init__(self) -> None:
         self.clock = StandingClock()
         self.book: QueueBook = MemoryQueueBook()
-        self._memory = MemoryQueueStore(self.clock, cast(MemoryQueueBook, self.book))
+        self._memory = MemoryQueueStore(self.clock, self.book)
         self.store: QueueStore = self._memory
 
     def name(self, base: str) -> str:
@@ -77,7 +77,7 @@ class RedisBench:
         return f"{stem}-{self.suffix}{dot}{end}"
 
     async def push(self, name: str, *elements: bytes) -> None:
-        await cast(Awaitable[int], self.client.rpush(name, *elements))
+        await self.client.rpush(name, *elements)
 
 
 @asynccontextmanager
