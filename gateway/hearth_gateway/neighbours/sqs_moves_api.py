@@ -105,9 +105,14 @@ class MoveOperations:
         return {"ApproximateNumberOfMessagesMoved": task.moved}
 
     async def _list(self, asked: SqsCall) -> Members:
-        source = await self._queue(asked, "SourceArn", "ListMessageMoveTasks")
+        # A list that was emptied is not there any more; its tasks are.
+        tasks = self._tasks.of(self._door.name_of(asked["SourceArn"]) or "")
+        if tasks:
+            asked.call.allow("sqs:ListMessageMoveTasks", asked["SourceArn"])
+        else:
+            await self._queue(asked, "SourceArn", "ListMessageMoveTasks")
         limit = ranged(asked.call.parameters, "MaxResults", 1, MAX_LISTED) or 1
-        shown = [self._shown(task) for task in self._tasks.of(source)[:limit]]
+        shown = [self._shown(task) for task in tasks[:limit]]
         return {"Results": shown} if shown else {}
 
     def _shown(self, task: MoveTask) -> dict[str, str | int]:

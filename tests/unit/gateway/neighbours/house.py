@@ -19,6 +19,7 @@ from botocore.config import Config
 
 from hearth.access_keys import AccessKey, AccessKeys
 from hearth.core.identity import Credential, Principal, SessionIssuer
+from hearth.core.invocation import MAX_REQUEST_BYTES
 from hearth.log_archive import LogArchive
 from hearth.logs import FunctionLogs
 from hearth.registry import Registry
@@ -30,6 +31,7 @@ from hearth_gateway.core.authorization import Place
 from hearth_gateway.neighbours.calls import NeighbourRequest, NeighbourService
 from hearth_gateway.neighbours.composition import neighbours
 from hearth_gateway.neighbours.service_choice import choose_service
+from hearth_gateway.request_body import read_body
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 ADMIN = "AKIAADMIN"
@@ -134,12 +136,21 @@ def _handler(opened: House, more: Mapping[str, NeighbourService]) -> Callable[[w
     gate.has_role = opened.roles.exists
 
     async def handle(request: web.BaseRequest) -> web.Response:
-        body = await request.read()
-        query = request.raw_path.partition("?")[2]
-        service = choose_service(request.method, request.path, query, headers=request.headers, body=body)
+        body = await read_body(request, MAX_REQUEST_BYTES, "/")
+        path, _, query = request.raw_path.partition("?")
+        service = choose_service(request.method, path, query, headers=request.headers, body=body)
         headers = request.headers
         who = opened.principal(headers.get("Authorization", ""), headers.get("X-Amz-Security-Token", ""))
-        asked = NeighbourRequest(request.method, query, headers, body, "1-2-3", "127.0.0.1")
+        asked = NeighbourRequest(
+            request.method,
+            query,
+            headers,
+            body,
+            "1-2-3",
+            source_ip="127.0.0.1",
+            path=path,
+            is_there=lambda: request.transport is not None,
+        )
         caller = Caller(who, service, REGION, "127.0.0.1")
         answer = await services.handle(service, asked, who, partial(gate.authorize, caller))
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
