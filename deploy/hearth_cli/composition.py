@@ -6,7 +6,6 @@ removes the containers of the run before, then what takes events, and the one po
 
 import asyncio
 import os
-import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -38,13 +37,12 @@ from hearth.registry import Change, Configured, Forgotten, Limited, Provisioned,
 from hearth_cli import guards, images, own_redis, sweep
 from hearth_cli.connections_house import ConnectionUsers, open_connections
 from hearth_cli.console import Failure
+from hearth_cli.deliveries_house import async_invocations, post_office
 from hearth_cli.event_house import EventHouse, Foundation, event_house
 from hearth_cli.locations import DataDir, data_dir, session_key
 from hearth_cli.reach import Reach, reach
-from hearth_gateway.adapters.redis_events import RedisEvents
 from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.adapters.s3_code import S3Objects, S3Place
-from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
 from hearth_gateway.core.authorization import Place as ResourcePlace
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.lambda_api.capacity_providers import CapacityProviders
@@ -127,6 +125,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         plane = await stack.enter_async_context(
             control_plane(endpoint, registry, packages, layers=layers, objects=objects, images=container_images)
         )
+        office = await stack.enter_async_context(post_office(settings, url))
         around_sources = SourceSurroundings(
             engine,
             RegistryFunctions(registry),
@@ -146,10 +145,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await _register_capacity(plane, endpoint, registry, engine, store=RedisCapacityProviderStore(client))
         doors = await guards.doors(settings, place, client, registry=registry, sources=sources)
         doors.gate.policy_of_resource = partial(policy_of_version, layers)
-        events = await stack.enter_async_context(_async_invocations(url, registry, engine, clock))
-        registry.on_change(lambda _: events.functions_changed())
+        events = await stack.enter_async_context(async_invocations(settings, office, registry, engine, clock=clock))
         house = await stack.enter_async_context(
-            event_house(Foundation(settings, url, run, book, connections, registry, doors, events, clock))
+            event_house(Foundation(settings, url, run, book, connections, registry, doors, events, office, clock))
         )
         services = Services(
             registry=registry,
@@ -158,7 +156,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             api=plane.api,
             packages=packages,
             logs=logs,
-            health=partial(_health, settings, engine, registry, host=host, durability=lambda: functions.durability),
+            health=partial(
+                _health, settings, engine, registry, host=host, house=house, durability=lambda: functions.durability
+            ),
             authenticator=doors.authenticator,
             gate=doors.gate,
             keys=doors.keys,
@@ -327,26 +327,6 @@ def _exchange_run(place: DataDir, run: str) -> str | None:
     return previous
 
 
-@asynccontextmanager
-async def _async_invocations(
-    url: str, registry: Registry, engine: Engine, clock: SystemClock
-) -> AsyncIterator[AsyncInvocations]:
-    queue = RedisEvents(url)
-    try:
-        async with AsyncInvocations(
-            queue,
-            registry,
-            engine,
-            clock,
-            chance=random.random,
-            new_id=lambda: str(uuid.uuid4()),
-            drain_s=DRAIN_S,
-        ) as events:
-            yield events
-    finally:
-        await queue.close()
-
-
 def _register_mappings(
     plane: ControlPlane, sources: EventSources, registry: Registry, where: Place, *, clock: SystemClock
 ) -> None:
@@ -381,7 +361,13 @@ async def _server(
 
 
 def _health(
-    settings: Settings, engine: Engine, registry: Registry, *, host: Host, durability: Callable[[], str]
+    settings: Settings,
+    engine: Engine,
+    registry: Registry,
+    *,
+    host: Host,
+    house: EventHouse,
+    durability: Callable[[], str],
 ) -> dict[str, object]:
     """What `/health` says. All of it is observed at this moment; none of it is a remembered state."""
     phases: dict[str, int] = {}
@@ -401,4 +387,5 @@ def _health(
         "last_error": engine.last_error,
         "cold_starts_by": host.slots.why,
         "limits_by": host.limits.why,
+        **{name: tell() for name, tell in house.health.items()},
     }

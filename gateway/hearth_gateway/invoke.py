@@ -40,6 +40,7 @@ from hearth_gateway.core.tracing import TRACE_BYTES, trace_header
 from hearth_gateway.random_bytes import RandomBytes
 
 DRY_RUN = ApiResponse(204)
+REQUEST_ID = "x-amzn-RequestId"
 MAX_EVENT_BYTES = 1_048_576
 """Payload of an asynchronous invocation, AWS Lambda quotas."""
 MAX_INVOKE_ASYNC_BYTES = 262_144
@@ -49,8 +50,9 @@ MAX_INVOKE_ASYNC_BYTES = 262_144
 class Events(Protocol):
     """Takes asynchronous invocations."""
 
-    async def accept(self, event: AsyncEvent) -> None:
-        """Keep the event, on disk when this returns. Raises ServiceError if it cannot be kept."""
+    async def accept(self, event: AsyncEvent, once: str = "") -> str:
+        """Keep the event, on disk when this returns; `once` is a key under which only the first event of a day is kept.
+        Gives the id of the event that is kept. Raises ServiceError if it cannot be kept."""
         ...
 
 
@@ -89,8 +91,9 @@ class Invoker:
         if len(body) > max_bytes:
             raise RequestTooLarge(f"Request must be smaller than {max_bytes} bytes for the InvokeFunction operation")
         invoke_request.check_request_id(headers.get("x-amzn-RequestId", ""))
+        once = invoke_request.idempotency_key(headers)
         record, _, invoked_arn = self._find(label, query)
-        trace_id = self._trace(record, headers)
+        trace_id = self._chained(record, headers)
         event = AsyncEvent(
             id=request_id,
             function=record.name,
@@ -100,8 +103,8 @@ class Invoker:
             trace_id=trace_id,
             accepted_ms=time.time_ns() // 1_000_000,
         )
-        await self._events.accept(event)
-        return ApiResponse(202, b"", {"X-Amzn-Trace-Id": trace_id})
+        kept = await self._events.accept(event, once)
+        return ApiResponse(202, b"", {"X-Amzn-Trace-Id": trace_id, REQUEST_ID: kept})
 
     def prepare(
         self, label: str, query: str, headers: Mapping[str, str], *, body: bytes, request_id: str
@@ -145,6 +148,13 @@ class Invoker:
         incoming = headers.get("X-Amzn-Trace-Id", "")
         trace_id = trace_header(incoming, self._random.take(TRACE_BYTES), int(time.time()))
         return _traced(record, incoming, trace_id) if incoming else trace_id
+
+    def _chained(self, record: FunctionRecord, headers: Mapping[str, str]) -> str:
+        """The trace of an event. A loop is not refused here: its event is given up when its turn comes, so that it is
+        found where given-up events are."""
+        incoming = headers.get("X-Amzn-Trace-Id", "")
+        trace_id = trace_header(incoming, self._random.take(TRACE_BYTES), int(time.time()))
+        return f"{trace_id};Lineage={lineage.extended(incoming, record.arn)[0]}" if incoming else trace_id
 
     def _reference(self, label: str, query: str) -> FunctionReference:
         reference = names.parse_function_name(unquote(label), self._endpoint.account)

@@ -39,7 +39,7 @@ from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
 from hearth_gateway.fast_lane import ANSWERED_S, Done, FastLane, Handler, answered, failed
 from hearth_gateway.function_url import FunctionUrls
 from hearth_gateway.http_noise import server_log
-from hearth_gateway.invoke import DRY_RUN, MAX_INVOKE_ASYNC_BYTES, Events, Invoker, answer
+from hearth_gateway.invoke import DRY_RUN, MAX_INVOKE_ASYNC_BYTES, REQUEST_ID, Events, Invoker, answer
 from hearth_gateway.neighbours.entrance import NeighbourEntrance
 from hearth_gateway.neighbours.neighbours import Neighbours
 from hearth_gateway.neighbours.service_choice import is_of_neighbours
@@ -401,7 +401,9 @@ def _origin_form(target: str) -> str:
 
 
 def _answer(answer: ApiResponse, identity: str) -> web.Response:
-    return web.Response(status=answer.status, headers=_head(answer.headers, identity), body=answer.body)
+    # An event that was accepted before, under the same key, is known by its own id.
+    known = answer.headers.get(REQUEST_ID, identity)
+    return web.Response(status=answer.status, headers=_head(answer.headers, known), body=answer.body)
 
 
 def _error(error: HearthError, identity: str) -> web.Response:

@@ -1,197 +1,133 @@
-"""Asynchronous events in Redis.
+"""Asynchronous events and parcels in Redis."""
 
-A hash holds the events of a function by id, a sorted set their ids by due time; a taken one has the score TAKEN. A set
-holds the functions that may have events. Every transition is one script, so it happens whole or not at all.
-"""
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
 
-import asyncio
-from collections.abc import Awaitable, Collection, Sequence
-from typing import Any, cast
-
-import orjson
-from pydantic import BaseModel, ValidationError
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+import structlog
 
 from hearth.core.function import FunctionName
-from hearth_gateway.asynchronous.ports import DeliveryRefused, EventsUnavailable, Push
-from hearth_gateway.core.async_event import AsyncEvent
-
-STEM = "hearth:async"
-FUNCTIONS_KEY = f"{STEM}:functions"
-TAKEN = 9_007_199_254_740_991
-"""2^53 - 1, the greatest whole number that a score holds exactly: later than every due time."""
-CALL_TIMEOUT_S = 5.0
-FSYNC_TIMEOUT_MS = 3_000
-MAX_CONNECTIONS = 16
-
-_KEEP = """
-local function keep(functions, name, id, record, due)
-  local stem = KEYS[1] .. ':' .. name
-  if redis.call('HSETNX', stem .. ':events', id, record) == 1 then
-    redis.call('SADD', functions, name)
-    redis.call('ZADD', stem .. ':due', due, id)
-  end
-end
-"""
-_ACCEPT = _KEEP + "keep(KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]) return 1"
-_TAKE = """
-local stem = KEYS[1] .. ':' .. ARGV[1]
-local id = redis.call('ZRANGEBYSCORE', stem .. ':due', '-inf', ARGV[2], 'LIMIT', 0, 1)[1]
-if not id then return false end
-redis.call('ZADD', stem .. ':due', ARGV[3], id)
-local record = redis.call('HGET', stem .. ':events', id)
-if not record then redis.call('ZREM', stem .. ':due', id) end
-return record
-"""
-_PUT_BACK = """
-local stem = KEYS[1] .. ':' .. ARGV[1]
-if redis.call('HEXISTS', stem .. ':events', ARGV[2]) == 0 then return 0 end
-redis.call('HSET', stem .. ':events', ARGV[2], ARGV[3])
-redis.call('ZADD', stem .. ':due', ARGV[4], ARGV[2])
-return 1
-"""
-_END = (
-    _KEEP
-    + """
-local stem = KEYS[1] .. ':' .. ARGV[1]
-if redis.call('HEXISTS', stem .. ':events', ARGV[2]) == 0 then return 0 end
-local at, pushes = 4, tonumber(ARGV[3])
-for _ = 1, pushes do
-  redis.call('RPUSH', ARGV[at], ARGV[at + 1])
-  at = at + 2
-end
-while ARGV[at] do
-  keep(KEYS[2], ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
-  at = at + 4
-end
-redis.call('HDEL', stem .. ':events', ARGV[2])
-redis.call('ZREM', stem .. ':due', ARGV[2])
-if redis.call('ZCARD', stem .. ':due') == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end
-return 1
-"""
+from hearth_gateway.adapters.redis_events_records import (
+    Unintelligible,
+    decode_event,
+    decode_parcel,
+    decode_status,
+    encode_event,
+    encode_parcel,
 )
-_RESTORE = """
-local due, keep = KEYS[1] .. ':' .. ARGV[1] .. ':due', {}
-for at = 4, #ARGV do keep[ARGV[at]] = true end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, ARGV[3], '+inf')) do
-  if not keep[id] then redis.call('ZADD', due, ARGV[2], id) end
-end
-return 1
-"""
-_RECOVER = """
-for _, name in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-  local due = KEYS[1] .. ':' .. name .. ':due'
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, ARGV[2], '+inf')) do
-    redis.call('ZADD', due, ARGV[1], id)
-  end
-end
-return redis.call('SMEMBERS', KEYS[2])
-"""
+from hearth_gateway.adapters.redis_events_shelf import (
+    EVENTS,
+    ONCE_S,
+    PARCELS,
+    TAKEN,
+    EventRedis,
+    Keeping,
+    RedisShelf,
+    asked,
+    post_arguments,
+    status_arguments,
+)
+from hearth_gateway.asynchronous.ports import Cancellation, Ending, Posted
+from hearth_gateway.core.async_event import AsyncEvent
+from hearth_gateway.core.dead_letter import FUNCTION_BOX, TARGET_BOX, Unreadable
+from hearth_gateway.core.invocation_status import InvocationStatus, State, status_of
+from hearth_gateway.core.parcel import Parcel
+
+log = structlog.get_logger(__name__)
 
 
-class _Head(BaseModel):
-    """An event without its payload."""
-
-    id: str
-    function: str
-    qualifier: str
-    invoked_arn: str
-    trace_id: str
-    accepted_ms: int
-    attempts: int = 0
-    refusals: int = 0
-
-
-class RedisEvents:
+class RedisEvents(RedisShelf):
     """The `EventQueue` on Redis."""
 
-    def __init__(self, url: str) -> None:
-        # Every call has its deadline around it here; the client's own would swallow cancellations on Python 3.11.
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=CALL_TIMEOUT_S,
-            socket_timeout=None,
-            socket_connect_timeout=CALL_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._client = Redis.from_pool(pool)
+    def __init__(self, redis: EventRedis, keeping: Keeping | None = None) -> None:
+        super().__init__(redis, EVENTS, keeping or Keeping())
 
-    async def close(self) -> None:
-        await self._client.aclose()
-
-    async def recover(self, now_ms: int) -> Sequence[FunctionName]:
-        names = await self._run(_RECOVER, now_ms, TAKEN)
-        return [FunctionName(name.decode()) for name in names]
-
-    async def restore(self, function: FunctionName, keep: Collection[str], now_ms: int) -> None:
-        await self._run(_RESTORE, function, now_ms, TAKEN, *keep)
-
-    async def accept(self, event: AsyncEvent, due_ms: int) -> None:
-        arguments = (event.function, event.id, encode(event), due_ms)
-        async with self._client.pipeline(transaction=False) as pipe:
-            pipe.eval(_ACCEPT, 2, STEM, FUNCTIONS_KEY, *arguments)
-            pipe.execute_command("WAITAOF", 1, 0, FSYNC_TIMEOUT_MS)
-            kept, synced = await _asked(pipe.execute(raise_on_error=False))
-        if isinstance(kept, RedisError):
-            raise EventsUnavailable(str(kept)) from kept
-        if isinstance(synced, ResponseError):
-            return  # a server without WAITAOF or without an append-only file: memory is all there is
-        if isinstance(synced, RedisError) or synced[0] < 1:
-            raise EventsUnavailable("the server did not reach its disk in time")
-
-    async def next_due_ms(self, function: FunctionName) -> int | None:
-        found = await _asked(self._client.zrange(f"{STEM}:{function}:due", 0, 0, withscores=True))
-        due = int(found[0][1]) if found else TAKEN
-        return None if due == TAKEN else due
+    async def accept(self, event: AsyncEvent, due_ms: int, once: str = "") -> str:
+        *arguments, _, ordered = post_arguments(event)
+        key = f"{EVENTS}:once:{event.function}:{sha256(once.encode()).hexdigest()}" if once else ""
+        kept = await self._redis.run_durably("post", key, event.id, ONCE_S, *arguments, due_ms, ordered)
+        return str(kept.decode())
 
     async def take(self, function: FunctionName, now_ms: int) -> AsyncEvent | None:
-        record = await self._run(_TAKE, function, now_ms, TAKEN)
-        return None if record is None else decode(record)
+        while found := await self._take(function, now_ms):
+            identity, record = found
+            try:
+                return decode_event(record)
+            except Unintelligible as error:
+                await self._set_aside(function, Unreadable(identity, FUNCTION_BOX + function, record), error, now_ms)
+        return None
 
     async def put_back(self, event: AsyncEvent, due_ms: int) -> None:
-        await self._run(_PUT_BACK, event.function, event.id, encode(event), due_ms)
+        await self._put_back(event.function, event.id, encode_event(event), due_ms)
 
-    async def end(self, event: AsyncEvent, pushes: Sequence[Push], follow_ups: Sequence[AsyncEvent]) -> None:
-        arguments: list[str | bytes | int] = [event.function, event.id, len(pushes)]
-        for push in pushes:
-            arguments += (push.key, push.body)
-        for follow_up in follow_ups:
-            arguments += (follow_up.function, follow_up.id, encode(follow_up), follow_up.accepted_ms)
+    async def end(self, event: AsyncEvent, ending: Ending) -> None:
+        ended_ms = event.accepted_ms if ending.status is None else ending.status.ended_ms or event.accepted_ms
+        await self._end(event.function, event.id, ending, ended_ms)
+
+    async def cancel(self, function: FunctionName, identity: str, now_ms: int) -> Cancellation:
+        record = await asked(self._redis.client.hget(f"{EVENTS}:{function}:events", identity))
+        if record is None:
+            return Cancellation.GONE
+        status = InvocationStatus(identity, function, "", State.CANCELLED, 0, now_ms, ended_ms=now_ms)
         try:
-            await self._run(_END, *arguments)
-        except EventsUnavailable as error:
-            if "WRONGTYPE" in str(error):
-                raise DeliveryRefused(str(error)) from error
-            raise
+            status = replace(status_of(decode_event(record), now_ms), state=State.CANCELLED, ended_ms=now_ms)
+        except Unintelligible as error:
+            log.warning("an event that cannot be read is cancelled", request_id=identity, error=str(error))
+        arguments = status_arguments(replace(status, next_ms=None), self._keeping, now_ms)
+        answer = await self._redis.run_durably("cancel", *arguments)
+        return Cancellation(answer.decode())
 
-    async def _run(self, script: str, *arguments: str | bytes | int) -> Any:
-        return await _asked(self._client.eval(script, 2, STEM, FUNCTIONS_KEY, *cast(Any, arguments)))
+    async def find(self, identity: str) -> InvocationStatus | None:
+        found = await self._redis.run("find", identity)
+        if found is None:
+            return None
+        return decode_status(found[0]) if len(found) == 1 else _going(found[0], found[1])
+
+    async def page(
+        self, function: FunctionName, state: State | None, *, after: int, limit: int
+    ) -> tuple[Sequence[InvocationStatus], int | None]:
+        only_ended = "1" if state is not None and state.is_end else "0"
+        there, began, heads, *rows = await self._redis.run("page", function, after, limit, only_ended)
+        going = [
+            _going(head, score) for head, score in zip(rows[: 2 * heads : 2], rows[1 : 2 * heads : 2], strict=True)
+        ]
+        ended = [decode_status(row) for row in rows[2 * heads :]]
+        wanted = [one for one in (*going, *ended) if one is not None and (state is None or one.state is state)]
+        following = began + limit
+        return wanted, following if following < there else None
 
 
-def encode(event: AsyncEvent) -> bytes:
-    """A line of JSON, then the payload as it came."""
-    head = {name: getattr(event, name) for name in _Head.model_fields}
-    return orjson.dumps(head) + b"\n" + event.payload
+class RedisDeliveries(RedisShelf):
+    """The `DeliveryQueue` on Redis."""
+
+    def __init__(self, redis: EventRedis, keeping: Keeping | None = None) -> None:
+        super().__init__(redis, PARCELS, keeping or Keeping())
+
+    async def post(self, posted: Sequence[Posted]) -> None:
+        arguments = [argument for one in posted for argument in post_arguments(one)]
+        if arguments:
+            await self._redis.run_durably("post", "", "", ONCE_S, *arguments)
+
+    async def take(self, target: str, now_ms: int, *, stays: bool = False) -> Parcel | None:
+        while found := await self._take(target, now_ms, stays=stays):
+            identity, record = found
+            try:
+                return decode_parcel(record)
+            except Unintelligible as error:
+                await self._set_aside(target, Unreadable(identity, TARGET_BOX + target, record), error, now_ms)
+        return None
+
+    async def put_back(self, parcel: Parcel, due_ms: int | None) -> None:
+        await self._put_back(parcel.target, parcel.id, encode_parcel(parcel), due_ms)
+
+    async def end(self, parcel: Parcel, ending: Ending) -> None:
+        await self._end(parcel.target, parcel.id, ending, parcel.accepted_ms)
 
 
-def decode(record: bytes) -> AsyncEvent:
-    """The event of a stored record."""
-    line, _, payload = record.partition(b"\n")
+def _going(head: bytes, score: bytes) -> InvocationStatus | None:
+    """The status of what goes on; None if it cannot be read, which is found out again when its turn comes."""
+    due = int(float(score))
     try:
-        head = _Head.model_validate_json(line)
-    except ValidationError as error:
-        raise EventsUnavailable(f"an event cannot be read: {error}") from error
-    values = head.model_dump()
-    return AsyncEvent(payload=payload, **{**values, "function": FunctionName(head.function)})
-
-
-async def _asked(call: object) -> Any:
-    try:
-        async with asyncio.timeout(CALL_TIMEOUT_S):
-            return await cast(Awaitable[Any], call)
-    except (RedisError, OSError) as error:  # TimeoutError is an OSError
-        raise EventsUnavailable(f"{type(error).__name__}: {error}") from error
+        return status_of(decode_event(head), None if due >= TAKEN else due)
+    except Unintelligible:
+        return None

@@ -1,45 +1,50 @@
-"""Runs accepted events: one feeder per function that has any, a task per event in flight.
+"""Runs accepted events: a place in the scheduler first, then the event, a task for each in flight.
 
 Rule 1: an event is on disk before its caller is told 202, and forgotten only once its end is.
 Rule 2: slot first, then the event. A throttle never burns an attempt, because no event is taken without a place.
-Rule 3: nothing polls. A feeder sleeps until its next event is due or the bell rings, and goes when nothing is left.
-Rule 4: an answer of the queue that was lost is made good: after a failure, what is taken but not in hand is due again.
-State: `_bells`, one for each feeder, and `_in_hand`, the ids of events taken and not yet settled, are changed here
-only, on one event loop; which events exist the queue knows.
+Rule 3: what leaves with an event's end is kept in the same step in which the event is forgotten.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Self
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import structlog
 
-from hearth.core.errors import ServiceError
-from hearth.core.function import LATEST, FunctionName, FunctionVersion
-from hearth.core.invocation import Invocation, Outcome, PlatformFailed
+from hearth.core.errors import ResourceConflict, ResourceNotFound, ServiceError
+from hearth.core.function import LATEST, FunctionName
+from hearth.core.invocation import Invocation, PlatformFailed
 from hearth.core.records import FunctionRecord
 from hearth.ports import Scheduler, Slot
 from hearth.registry import Registry
-from hearth_gateway.asynchronous.destinations import Destinations
-from hearth_gateway.asynchronous.ports import DeliveryRefused, EventQueue, EventsUnavailable
-from hearth_gateway.core import async_event
-from hearth_gateway.core.async_event import Again, AsyncEvent, Condition, Ended, Terms
-from hearth_gateway.core.retry import doubling
+from hearth_gateway.asynchronous.feeders import LONGEST_SLEEP_S, Feeders, rung
+from hearth_gateway.asynchronous.ports import Cancellation, Ending, EventQueue, EventsUnavailable
+from hearth_gateway.asynchronous.posting import DurableCourier
+from hearth_gateway.core import async_fate
+from hearth_gateway.core.async_event import DELAYS_MS, AsyncEvent, Condition, Terms, terms_of
+from hearth_gateway.core.async_fate import Again, Ended, Fate
+from hearth_gateway.core.invocation_status import InvocationStatus, State
 from hearth_gateway.sources.ports import Clock
-
-LONGEST_SLEEP_S = 20.0
-"""A feeder looks up after this long even if nothing woke it: every wait has a deadline."""
-LONGEST_BACKOFF_MS = 30_000
-DELAYS_MS = (60_000, 120_000)
-"""Before the second and the third attempt."""
 
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class House:
+    """The house's own rules. `delays_ms` are the waits before retries; `is_open`: services may invoke every function,
+    whatever its policy says."""
+
+    delays_ms: tuple[int, ...] = DELAYS_MS
+    is_open: bool = False
+
+
 class AsyncInvocations:
-    """Accepts events and sees them to their end. An async context manager: entered, it takes up what was left; left, it
-    lets what runs finish for `drain_s` seconds; the rest is run again by the next start."""
+    """Accepts events and sees them to their end. An async context manager: see `Feeders`. `courier` knows what becomes
+    of the parcels that leave with an event's end."""
 
     def __init__(
         self,
@@ -48,116 +53,99 @@ class AsyncInvocations:
         scheduler: Scheduler,
         clock: Clock,
         *,
+        courier: DurableCourier,
         chance: Callable[[], float],
-        new_id: Callable[[], str],
-        delays_ms: tuple[int, ...] = DELAYS_MS,
+        rules: House | None = None,
         drain_s: float = 20.0,
     ) -> None:
         self._queue = queue
         self._registry = registry
         self._scheduler = scheduler
         self._clock = clock
+        self._courier = courier
         self._chance = chance
-        self._delays_ms = delays_ms
-        self._drain_s = drain_s
-        self._destinations = Destinations(registry, new_id)
-        self._bells: dict[FunctionName, asyncio.Event] = {}
-        self._in_hand: dict[FunctionName, set[str]] = {}
-        self._recovered = asyncio.Event()
-        self._runs: set[asyncio.Task[None]] = set()
-        self._feeding: set[asyncio.Task[None]] = set()
-        self._group = asyncio.TaskGroup()
+        self._rules = rules or House()
+        self._feeders = Feeders(queue, self._serve, clock, kind="async-events", drain_s=drain_s)
+        self.counters: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
-        self._start(self._recover(), "recover-async-events", self._feeding)
+        await self._feeders.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._feeding:
-            task.cancel()
-        if self._runs:
-            await asyncio.wait(self._runs, timeout=self._drain_s)
-        for task in self._runs:
-            task.cancel()
-        await self._group.__aexit__(None, None, None)
+        await self._feeders.__aexit__()
 
-    async def accept(self, event: AsyncEvent) -> None:
-        """Keep the event, durably. Raises ServiceError if it cannot be kept; it may have been all the same."""
+    def health(self) -> Mapping[str, object]:
+        """How many events ended how, by condition, since the start."""
+        return dict(self.counters)
+
+    async def accept(self, event: AsyncEvent, once: str = "") -> str:
+        """Keep the event, durably; `once` is a key under which only the first event of a day is kept. Gives the id of
+        the event that is kept. Raises ServiceError if it cannot be kept; it may have been all the same."""
         try:
-            await self._queue.accept(event, event.accepted_ms)
+            kept = await self._queue.accept(event, event.accepted_ms, once)
         except EventsUnavailable as error:
             raise ServiceError(f"The event could not be stored: {error}") from error
-        self._ring(event.function)
+        self.ring(event.function)
+        return kept
+
+    def ring(self, function: str) -> None:
+        """There may be events for the function."""
+        self._feeders.ring(function)
 
     def functions_changed(self) -> None:
         """Some function was created, changed or deleted: feeders look again."""
-        for bell in self._bells.values():
-            bell.set()
+        self._feeders.ring_all()
 
-    async def _recover(self) -> None:
-        failures = 0
-        while True:
-            try:
-                names = await self._queue.recover(self._clock.now_ms())
-                break
-            except EventsUnavailable as error:
-                log.warning("asynchronous events not reachable", error=str(error))
-                await self._clock.pause(doubling(failures, 100, LONGEST_BACKOFF_MS) / 1000)
-                failures += 1
-        self._recovered.set()
-        for name in names:
-            self._ring(name)
+    # Asking
 
-    def _ring(self, name: FunctionName) -> None:
-        bell = self._bells.get(name)
-        if bell is None:
-            bell = self._bells[name] = asyncio.Event()
-            self._start(self._feed(name, bell), f"async-events {name}", self._feeding)
-        bell.set()
+    async def find(self, identity: str) -> InvocationStatus:
+        """Raises ResourceNotFound, ServiceError."""
+        try:
+            found = await self._queue.find(identity)
+        except EventsUnavailable as error:
+            raise ServiceError(f"Invocations cannot be read: {error}") from error
+        if found is None:
+            raise ResourceNotFound(f"Invocation not found: {identity}")
+        return found
 
-    def _start(self, work: Coroutine[Any, Any, None], name: str, among: set[asyncio.Task[None]]) -> None:
-        task = self._group.create_task(work, name=name)
-        among.add(task)
-        task.add_done_callback(among.discard)
+    async def page(
+        self, function: FunctionName, state: State | None, *, after: int, limit: int
+    ) -> tuple[list[InvocationStatus], int | None]:
+        """See `EventQueue.page`. Raises ServiceError."""
+        try:
+            found, following = await self._queue.page(function, state, after=after, limit=limit)
+        except EventsUnavailable as error:
+            raise ServiceError(f"Invocations cannot be read: {error}") from error
+        return list(found), following
+
+    async def cancel(self, status: InvocationStatus) -> None:
+        """Forget an invocation that does not run. Raises ResourceConflict for one that does, or is over."""
+        try:
+            answer = await self._queue.cancel(FunctionName(status.function), status.id, self._clock.now_ms())
+        except EventsUnavailable as error:
+            raise ServiceError(f"The invocation could not be cancelled: {error}") from error
+        match answer:
+            case Cancellation.RUNNING:
+                raise ResourceConflict(f"Invocation {status.id} is running; only one that waits can be cancelled.")
+            case Cancellation.GONE:
+                raise ResourceConflict(f"Invocation {status.id} is over.")
+            case Cancellation.CANCELLED:
+                log.info("asynchronous invocation cancelled", function=status.function, request_id=status.id)
 
     # Feeding
 
-    async def _feed(self, name: FunctionName, bell: asyncio.Event) -> None:
-        await self._recovered.wait()  # until then taken events may be those of a dead owner
-        failures = 0
-        while True:
-            bell.clear()
-            try:
-                if failures:
-                    await self._queue.restore(name, self._in_hand.get(name, ()), self._clock.now_ms())
-                due_ms = await self._queue.next_due_ms(name)
-                if due_ms is None and not bell.is_set():
-                    del self._bells[name]
-                    return
-                if due_ms is not None:
-                    await self._serve(name, bell, due_ms)
-                failures = 0
-            except (EventsUnavailable, ServiceError) as error:
-                log.warning("asynchronous events wait", function=name, error=str(error))
-                await self._clock.pause(doubling(failures, 100, LONGEST_BACKOFF_MS) / 1000)
-                failures += 1
-            except Exception:  # the top of a task: whatever broke must not stop the function's events
-                log.exception("a feeder of asynchronous events broke", function=name)
-                await self._clock.pause(doubling(failures, 100, LONGEST_BACKOFF_MS) / 1000)
-                failures += 1
-
-    async def _serve(self, name: FunctionName, bell: asyncio.Event, due_ms: int) -> None:
+    async def _serve(self, name: str, bell: asyncio.Event, due_ms: int) -> None:
         """Wait for the event that is due next, for something to run it with, and for a place; then run it."""
         wait_s = (due_ms - self._clock.now_ms()) / 1000
         record = self._registry.find(name)
         if wait_s > 0:
-            await _rung(bell, min(wait_s, LONGEST_SLEEP_S))
+            await rung(bell, min(wait_s, LONGEST_SLEEP_S))
         elif record is None or record.reserved == 0:
-            await self._end_without_running(name)
+            await self._end_without_running(FunctionName(name))
         elif not record.is_runnable:
-            await _rung(bell, LONGEST_SLEEP_S)
-        else:
+            await rung(bell, LONGEST_SLEEP_S)
+        elif await self._feeders.in_pace(name, bell):
             await self._run_one(record)
 
     async def _run_one(self, record: FunctionRecord) -> None:
@@ -172,22 +160,18 @@ class AsyncInvocations:
             if event is None:
                 slot.release()
                 return
-            self._in_hand.setdefault(event.function, set()).add(event.id)
-            self._start(self._run(slot, event), f"async-event {event.id}", self._runs)
+            self._feeders.start(event.function, event.id, self._run(slot, event))
 
     async def _end_without_running(self, name: FunctionName) -> None:
         event = await self._queue.take(name, self._clock.now_ms())
         if event is None:
             return
         record = self._registry.find(name)
-        if record is None:
-            log.warning("event of a deleted function dropped", function=name, request_id=event.id)
-            await self._queue.end(event, (), ())
-            return
-        ended = async_event.before_attempt(
-            event, self._terms(record, event), record.arn, now_ms=self._clock.now_ms(), is_stopped=record.reserved == 0
-        )
-        await self._finish(event, Again(event, self._clock.now_ms()) if ended is None else ended)
+        now_ms = self._clock.now_ms()
+        ended = async_fate.unreachable(event, record, is_open=self._rules.is_open, now_ms=now_ms)
+        if ended is None and record is not None:
+            ended = self._before(event, record, self._terms(record, event))
+        await self._finish(event, Again(event, now_ms) if ended is None else ended)
 
     # Running
 
@@ -196,92 +180,71 @@ class AsyncInvocations:
             fate = await self._attempt(slot, event)
         except Exception:  # the top of a task; the event must not stay taken
             log.exception("an asynchronous event broke", request_id=event.id)
-            fate = async_event.after_attempt(
-                event, PlatformFailed("", was_started=True), Terms(), "", version="", now_ms=self._clock.now_ms()
-            )
+            fate = async_fate.refused(event, self._clock.now_ms())
         finally:
             slot.release()
-        await self._settle(event, fate)
+        await self._feeders.settle(event.function, event.id, partial(self._finish, event, fate))
 
-    async def _attempt(self, slot: Slot, event: AsyncEvent) -> Again | Ended:
+    async def _attempt(self, slot: Slot, event: AsyncEvent) -> Fate:
         record = self._registry.find(event.function)
-        function = None if record is None else self._version(record, event)
-        if record is None or function is None:
-            log.warning("event of a deleted function dropped", function=event.function, request_id=event.id)
-            return Ended(Condition.RETRIES_EXHAUSTED)
+        now_ms = self._clock.now_ms()
+        ended = async_fate.unreachable(event, record, is_open=self._rules.is_open, now_ms=now_ms)
+        if ended is not None or record is None:
+            return ended or async_fate.refused(event, now_ms)
         terms = self._terms(record, event)
-        ended = async_event.before_attempt(
-            event, terms, record.arn, now_ms=self._clock.now_ms(), is_stopped=record.reserved == 0
-        )
+        ended = self._before(event, record, terms)
         if ended is not None:
             return ended
-        outcome = await self._invoke(slot, event, function)
-        return async_event.after_attempt(
+        chosen = record.find(event.qualifier or LATEST, self._chance())
+        assert chosen is not None, "an event that can be reached has a version"
+        function = record.version(chosen.version)
+        invocation = Invocation(
+            event.id, function, event.payload, self._clock.monotonic(), event.invoked_arn, event.trace_id
+        )
+        outcome = await slot.invoke(invocation)
+        if isinstance(outcome, PlatformFailed) and not outcome.is_gone:
+            self._feeders.slow_down(event.function)
+        return async_fate.after_attempt(
             event, outcome, terms, record.arn, version=function.version, now_ms=self._clock.now_ms()
         )
 
-    async def _invoke(self, slot: Slot, event: AsyncEvent, function: FunctionVersion) -> Outcome:
-        arrived = self._clock.monotonic()
-        return await slot.invoke(
-            Invocation(event.id, function, event.payload, arrived, event.invoked_arn, event.trace_id)
+    def _before(self, event: AsyncEvent, record: FunctionRecord, terms: Terms) -> Ended | None:
+        return async_fate.before_attempt(
+            event,
+            terms,
+            record.arn,
+            now_ms=self._clock.now_ms(),
+            is_stopped=record.reserved == 0,
+            may_recur=record.recursive_loop == "Allow",
         )
-
-    def _version(self, record: FunctionRecord, event: AsyncEvent) -> FunctionVersion | None:
-        version = record.find(event.qualifier or LATEST, self._chance())
-        if version is None:
-            return None
-        return record.version(version.version)
 
     def _terms(self, record: FunctionRecord, event: AsyncEvent) -> Terms:
         """The terms of the qualifier that was invoked; the dead-letter queue belongs to the version's configuration."""
         version = record.find(event.qualifier or LATEST)
         dead_letter_arn = None if version is None else version.deployment.configuration.dead_letter_arn
         config = record.event_invoke.get(event.qualifier or LATEST)
-        return async_event.terms_of(config, dead_letter_arn, self._delays_ms)
+        return terms_of(config, dead_letter_arn, self._rules.delays_ms)
 
-    async def _settle(self, event: AsyncEvent, fate: Again | Ended) -> None:
-        """Record what becomes of the event, however long the queue is away."""
-        failures = 0
-        while True:
-            try:
-                await self._finish(event, fate)
-                break
-            except EventsUnavailable as error:
-                log.warning("the end of an event is not recorded yet", request_id=event.id, error=str(error))
-                await self._clock.pause(doubling(failures, 100, LONGEST_BACKOFF_MS) / 1000)
-                failures += 1
-        self._let_go(event)
-        self._ring(event.function)
-
-    def _let_go(self, event: AsyncEvent) -> None:
-        """The event is settled: it is the queue's again, or over."""
-        in_hand = self._in_hand[event.function]
-        in_hand.discard(event.id)
-        if not in_hand:
-            del self._in_hand[event.function]
-
-    async def _finish(self, event: AsyncEvent, fate: Again | Ended) -> None:
+    async def _finish(self, event: AsyncEvent, fate: Fate) -> None:
+        """Record a fate. Raises EventsUnavailable; then it is to be done again."""
         if isinstance(fate, Again):
             await self._queue.put_back(fate.event, fate.due_ms)
             return
-        if fate.condition is not Condition.SUCCESS:
+        status = fate.status(self._clock.now_ms())
+        posted = [self._courier.posted(parcel) for parcel in fate.parcels]
+        await self._queue.end(event, Ending(posted, fate.letter, status))
+        self._tell(fate)
+        self._courier.ring(posted)
+
+    def _tell(self, ended: Ended) -> None:
+        """Say and count an end."""
+        self.counters[ended.condition.value] += 1
+        if ended.condition is not Condition.SUCCESS:
             log.warning(
                 "asynchronous invocation given up",
-                function=event.function,
-                request_id=event.id,
-                condition=fate.condition.value,
+                function=ended.event.function,
+                request_id=ended.event.id,
+                condition=ended.condition.value,
+                why=ended.error.get("errorMessage", ""),
+                kept="dead letters" if ended.letter is not None else "",
             )
-        pushes, follow_ups = self._destinations.resolve(fate.deliveries, event, self._clock.now_ms())
-        try:
-            await self._queue.end(event, pushes, follow_ups)
-        except DeliveryRefused as error:
-            log.error("a destination took no record", request_id=event.id, error=str(error))
-            await self._queue.end(event, (), follow_ups)
-        for follow_up in follow_ups:
-            self._ring(follow_up.function)
-
-
-async def _rung(bell: asyncio.Event, longest_s: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(longest_s):
-            await bell.wait()

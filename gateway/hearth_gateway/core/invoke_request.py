@@ -7,11 +7,13 @@ import binascii
 import json
 import re
 from base64 import b64decode
+from collections.abc import Mapping
 from enum import Enum
 
 from hearth.core.errors import InvalidRequestContent, ValidationError
 from hearth.core.invocation import Ledger
 
+MAX_IDEMPOTENCY_KEY = 255
 MAX_CLIENT_CONTEXT = 3583
 """Characters of base64 (AWS Lambda API, `X-Amz-Client-Context`)."""
 
@@ -56,6 +58,15 @@ def check_request_id(header: str) -> None:
     invocation gets an id of its own all the same: two with one id could not be told apart."""
     if header and not _UUID.fullmatch(header):
         raise InvalidRequestContent(f"The x-amzn-RequestId header is not a valid UUID: '{header}'")
+
+
+def idempotency_key(headers: Mapping[str, str]) -> str:
+    """The key under which an event is accepted once a day, "" if it has none. This is Hearth's own: Lambda has no such
+    header."""
+    key = headers.get("X-Hearth-Idempotency-Key") or headers.get("Idempotency-Key", "")
+    if len(key) > MAX_IDEMPOTENCY_KEY:
+        raise InvalidRequestContent(f"The idempotency key must be at most {MAX_IDEMPOTENCY_KEY} characters long.")
+    return key
 
 
 def client_context(header: str) -> str:

@@ -30,3 +30,8 @@ def extended(header: str, arn: str) -> tuple[str, int]:
     count = 1 + next((int(times) for function, times in known if function == name), 0)
     others = [f"{function}:{times}" for function, times in known if function != name]
     return "1:" + "|".join([f"{name}:{count}", *others][:MAX_FUNCTIONS]), count
+
+
+def times(header: str, arn: str) -> int:
+    """How often the function is in the chain of this header."""
+    return extended(header, arn)[1] - 1

@@ -79,7 +79,7 @@ async def control_plane(
         tags = TagOperations(endpoint, registry)
         tags.register(api)
         PolicyOperations(endpoint, registry, new_id=new_id).register(api)
-        EventInvokeConfigs(endpoint, registry, clock=clock, new_id=new_id).register(api)
+        EventInvokeConfigs(endpoint, registry, clock=clock).register(api)
         FunctionSettings(endpoint, registry).register(api)
         CodeSigning(endpoint, registry).register(api)
         DurableExecutions(endpoint, registry).register(api)

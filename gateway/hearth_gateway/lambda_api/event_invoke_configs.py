@@ -25,13 +25,11 @@ _MEMBERS = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConf
 class EventInvokeConfigs:
     """Handlers of the five operations. `clock` gives epoch seconds."""
 
-    def __init__(
-        self, endpoint: Endpoint, registry: Registry, *, clock: Callable[[], float], new_id: Callable[[], str]
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, registry: Registry, *, clock: Callable[[], float]) -> None:
         self._endpoint = endpoint
         self._registry = registry
         self._addressing = Addressing(registry, endpoint)
-        self._destinations = Destinations(registry, new_id)
+        self._destinations = Destinations(registry)
         self._clock = clock
 
     def register(self, api: LambdaApi) -> None:
@@ -98,7 +96,7 @@ class EventInvokeConfigs:
                 continue
             destination = sent[member].get("Destination") or None
             if destination is not None:
-                self._destinations.check(destination, record.name)
+                self._destinations.check(destination, record.name, is_success=member == "OnSuccess")
             changes[field] = destination
         return replace(before, **changes)
 

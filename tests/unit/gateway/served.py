@@ -78,9 +78,13 @@ class RecordingEvents:
 
     def __init__(self) -> None:
         self.accepted: list[AsyncEvent] = []
+        self.accepted_once: dict[str, str] = {}
 
-    async def accept(self, event: AsyncEvent) -> None:
-        self.accepted.append(event)
+    async def accept(self, event: AsyncEvent, once: str = "") -> str:
+        first = self.accepted_once.setdefault(once, event.id) if once else event.id
+        if first == event.id:
+            self.accepted.append(event)
+        return first
 
 
 class OnePackage:

@@ -1,6 +1,7 @@
 """What becomes of an asynchronous event."""
 
 import json
+import re
 from dataclasses import replace
 
 from hypothesis import given
@@ -17,19 +18,16 @@ from hearth.core.invocation import (
     Throttled,
     ThrottleReason,
 )
-from hearth_gateway.core.async_event import (
-    Again,
-    AsyncEvent,
-    Condition,
-    Ended,
-    Fate,
-    Terms,
-    after_attempt,
-    before_attempt,
-)
+from hearth_gateway.core.async_event import AsyncEvent, Condition, Terms
+from hearth_gateway.core.async_fate import Again, Ended, Fate, after_attempt, before_attempt
+from hearth_gateway.core.lineage import extended
+from hearth_gateway.core.parcel import Attribute
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:hello"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:failed"
+LIST = "arn:hearth:redis:us-east-1:000000000000:hearth/list/failed"
+BUS = "arn:aws:events:us-east-1:000000000000:event-bus/default"
+BUCKET = "arn:aws:s3:::failed"
 DEAD = "arn:aws:sqs:us-east-1:000000000000:dead"
 EVENT = AsyncEvent("id-1", FunctionName("hello"), "", ARN, b'{"order":1}', "Root=1", accepted_ms=1_000)
 BOOM = FunctionFailed(FailureKind.HANDLER, b'{"errorMessage":"boom"}', Ledger())
@@ -78,7 +76,7 @@ def test_a_retry_that_would_come_too_late_is_not_waited_for() -> None:
 def test_a_stopped_function_gives_up_without_a_response() -> None:
     ended = before_attempt(EVENT, Terms(on_failure=QUEUE), ARN, now_ms=2_000, is_stopped=True)
     assert ended is not None
-    record = json.loads(ended.deliveries[0].body)
+    record = json.loads(ended.parcels[0].body)
     assert record["requestContext"]["condition"] == "ZeroReservedConcurrency"
     assert "responseContext" not in record
     assert "responsePayload" not in record
@@ -89,8 +87,14 @@ def test_a_failure_leaves_a_record_and_the_dead_letter_queue_gets_the_event_itse
         EVENT, BOOM, Terms(max_retry_attempts=0, on_failure=QUEUE, dead_letter_arn=DEAD), now_ms=1_763_717_405_568
     )
     assert isinstance(fate, Ended)
-    record, letter = fate.deliveries
+    record, letter = fate.parcels
     assert (record.target, letter.target, letter.body) == (QUEUE, DEAD, EVENT.payload)
+    assert letter.attributes == {
+        "RequestID": Attribute("String", "id-1"),
+        "ErrorCode": Attribute("Number", "200"),
+        "ErrorMessage": Attribute("String", "boom"),
+    }
+    assert fate.letter is None
     assert json.loads(record.body) == {
         "version": "1.0",
         "timestamp": "2025-11-21T09:30:05.568Z",
@@ -109,7 +113,7 @@ def test_a_failure_leaves_a_record_and_the_dead_letter_queue_gets_the_event_itse
 def test_a_success_is_recorded_with_the_count_of_attempts() -> None:
     fate = after(replace(EVENT, attempts=1, qualifier="live"), FINE, Terms(on_success=QUEUE))
     assert isinstance(fate, Ended)
-    record = json.loads(fate.deliveries[0].body)
+    record = json.loads(fate.parcels[0].body)
     assert record["requestContext"] == {
         "requestId": "id-1",
         "functionArn": f"{ARN}:live",
@@ -123,7 +127,61 @@ def test_a_success_is_recorded_with_the_count_of_attempts() -> None:
 def test_an_answer_that_is_no_json_is_recorded_as_text() -> None:
     fate = after(EVENT, Succeeded(b"\xffplain", Ledger()), Terms(on_success=QUEUE))
     assert isinstance(fate, Ended)
-    assert json.loads(fate.deliveries[0].body)["responsePayload"] == "\ufffdplain"
+    assert json.loads(fate.parcels[0].body)["responsePayload"] == "\ufffdplain"
+
+
+def test_what_is_given_up_with_nowhere_to_go_is_kept_as_a_dead_letter() -> None:
+    fate = after(EVENT, BOOM, Terms(max_retry_attempts=0))
+    assert isinstance(fate, Ended)
+    assert fate.letter is not None
+    assert (fate.letter.payload, fate.letter.reason, fate.letter.attempts) == (EVENT.payload, "RetriesExhausted", 1)
+    assert (fate.letter.box, fate.letter.error["errorMessage"]) == ("function/hello", "boom")
+
+
+def test_a_record_that_is_too_large_for_its_queue_loses_the_payloads() -> None:
+    huge = Succeeded(b'"' + b"x" * 1_100_000 + b'"', Ledger())
+    for target, is_whole in ((QUEUE, False), (LIST, True), (BUCKET, True)):
+        fate = after(EVENT, huge, Terms(on_success=target))
+        assert isinstance(fate, Ended)
+        record = json.loads(fate.parcels[0].body)
+        assert ("responsePayload" in record) is is_whole
+        assert ("requestPayload" in record) is is_whole
+        assert record["requestContext"]["condition"] == "Success"
+
+
+def test_a_bus_gets_the_record_in_an_event() -> None:
+    for outcome, terms, ended in (
+        (FINE, Terms(on_success=BUS), "Success"),
+        (BOOM, Terms(max_retry_attempts=0, on_failure=BUS), "Failure"),
+    ):
+        fate = after(EVENT, outcome, terms)
+        assert isinstance(fate, Ended)
+        event = json.loads(fate.parcels[0].body)
+        assert event["source"] == "lambda"
+        assert event["detail-type"] == f"Lambda Function Invocation Result - {ended}"
+        assert event["resources"] == [BUS, f"{ARN}:$LATEST"]
+        assert event["detail"]["requestContext"]["requestId"] == "id-1"
+        assert (event["account"], event["region"]) == ("000000000000", "us-east-1")
+
+
+def test_a_bucket_gets_the_record_under_a_key_of_the_day() -> None:
+    fate = after(EVENT, BOOM, Terms(max_retry_attempts=0, on_failure=BUCKET), now_ms=1_763_717_405_568)
+    assert isinstance(fate, Ended)
+    key = fate.parcels[0].subject
+    assert key is not None
+    assert re.fullmatch(r"aws/lambda/async/hello/2025/11/21/2025-11-21T09\.30\.05-[0-9a-f-]{36}", key)
+
+
+def test_a_loop_of_invocations_is_given_up_unless_the_function_allows_it() -> None:
+    trace = "Root=1-65000000-000000000000000000000000"
+    for _ in range(17):
+        trace = f"Root=1-65000000-000000000000000000000000;Lineage={extended(trace, ARN)[0]}"
+    looping = replace(EVENT, trace_id=trace)
+    ended = before_attempt(looping, Terms(dead_letter_arn=DEAD), ARN, now_ms=2_000, is_stopped=False)
+    assert ended is not None
+    assert ended.condition is Condition.RECURSIVE_INVOCATION
+    assert [parcel.target for parcel in ended.parcels] == [DEAD]
+    assert before_attempt(looping, Terms(), ARN, now_ms=2_000, is_stopped=False, may_recur=True) is None
 
 
 @given(

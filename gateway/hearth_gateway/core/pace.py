@@ -1,0 +1,33 @@
+"""How many may be under way at once after something was out of order: one, two, four, eight …, doubling each second.
+
+What comes back after an outage is weak: caches are cold, everybody asks at once. So nobody starts with everything.
+Rule: time alone opens the gate again, not successes: one long run must not hold up the others.
+"""
+
+from dataclasses import dataclass
+
+FULLY_OPEN_AFTER = 12
+"""Doublings after which there is no limit any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """`since_ms` is when things begin again after an outage: nothing starts before. Epoch milliseconds."""
+
+    since_ms: int
+    doubling_ms: int = 1_000
+
+    def width(self, now_ms: int) -> int | None:
+        """How many may run now; None is no limit."""
+        if now_ms < self.since_ms:
+            return 0
+        doublings = (now_ms - self.since_ms) // self.doubling_ms
+        return None if doublings >= FULLY_OPEN_AFTER else int(1 << doublings)
+
+    def wait_ms(self, running: int, now_ms: int) -> int:
+        """How long until one more may run beside those; 0 if it may now."""
+        width = self.width(now_ms)
+        if width is None or running < width:
+            return 0
+        needed = running.bit_length()  # doublings until 2**needed > running
+        return max(1, self.since_ms + needed * self.doubling_ms - now_ms)
