@@ -455,3 +455,20 @@ async def test_every_key_of_ours_goes_when_the_last_owner_leaves(real: RedisBenc
 )
 def test_our_keys_share_the_hash_slot_of_their_list_and_nobody_elses_name(key: str, stem: str) -> None:
     assert stem_of(key) == stem
+
+
+async def test_a_late_sign_of_life_does_not_bring_an_older_session_back(bench: Bench) -> None:
+    """It would let a claim of that session, late as well, lease what nobody knows of."""
+    await bench.push(b"1")
+    queue = await entered(bench)
+    await queue.enter(2, (), NOW)
+
+    with pytest.raises(StaleSession):
+        await queue.beat(1, NOW)
+    with pytest.raises(StaleSession):
+        await queue.enter(1, (), NOW)
+    with pytest.raises(StaleSession):
+        await queue.claim(1, 10, max_bytes=LARGE, now_ms=NOW)
+    claimed = await queue.claim(2, 10, max_bytes=LARGE, now_ms=NOW)
+
+    assert [message.body for message in claimed.messages] == [b"1"]

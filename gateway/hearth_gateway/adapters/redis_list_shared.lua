@@ -12,6 +12,7 @@ local receipts = stem .. ':receipts' -- hash: id -> the receive that holds or he
 local delayed = stem .. ':delayed' -- sorted set: id by the end of its delay, ms, until it is first received
 local settings = stem .. ':queue' -- hash: what the queue was created with; a:<attribute>, t:<tag>
 local owners = stem .. ':owners' -- sorted set: every owner that may hold something, by its last sign of life, ms
+local sessions = stem .. ':sessions' -- hash: owner -> its newest session; unlike its liveness it does not lapse
 local function live(who) return stem .. ':live:' .. who end -- string with a time to live: the owner's session
 local function taken(who) return stem .. ':taken:' .. who end -- list: elements held back, oldest first
 local function leases(who) return stem .. ':leases:' .. who end -- set: ids of messages in the owner's hands
@@ -139,14 +140,22 @@ local function take_over(previous_run)
     local is_previous = previous_run ~= '' and string.sub(other, 1, #previous_run + 1) == previous_run .. '/'
     if other ~= owner and (is_previous or redis.call('EXISTS', live(other)) == 0) then
       restore(other, {})
-      if now - known[i + 1] > FORGET_AFTER_MS then redis.call('ZREM', owners, other) end
+      if now - known[i + 1] > FORGET_AFTER_MS then
+        redis.call('ZREM', owners, other)
+        redis.call('HDEL', sessions, other)
+      end
     end
   end
 end
 
+-- False if a newer session has begun: a late sign of life must not bring an older one, and its late claims, back.
 local function sign_of_life(session, ttl_ms)
+  local newest = redis.call('HGET', sessions, owner)
+  if newest and tonumber(newest) > tonumber(session) then return false end
   redis.call('ZADD', owners, now, owner)
+  redis.call('HSET', sessions, owner, session)
   redis.call('SET', live(owner), session, 'PX', ttl_ms)
+  return true
 end
 
 local function next_due()

@@ -17,9 +17,10 @@ _T = TypeVar("_T")  # Python 3.11 has no type parameter syntax
 
 @dataclass(slots=True)
 class FakeOwner:
-    """What one owner holds. `session` is None while it is not alive."""
+    """What one owner holds. `session` is None while it is not alive; `newest` is the last there was."""
 
     session: int | None = None
+    newest: int = 0
     taken: deque[bytes] = field(default_factory=deque)
     leases: set[str] = field(default_factory=set)
 
@@ -100,7 +101,7 @@ class FakeListQueue:
 
     async def enter(self, session: int, keep: Collection[str], now_ms: int) -> int | None:
         def step() -> int | None:
-            self._own.session = session
+            self._live(session)
             self.shared.restore(self._own, keep, now_ms)
             return self._take_over(now_ms)
 
@@ -108,7 +109,7 @@ class FakeListQueue:
 
     async def beat(self, session: int, now_ms: int) -> int | None:
         def step() -> int | None:
-            self._own.session = session
+            self._live(session)
             return self._take_over(now_ms)
 
         return self._apply("beat", step)
@@ -166,6 +167,11 @@ class FakeListQueue:
         if applied:
             step()
         raise QueueUnavailable(f"{transition} failed on purpose")
+
+    def _live(self, session: int) -> None:
+        if session < self._own.newest:
+            raise StaleSession("STALE session")
+        self._own.session = self._own.newest = session
 
     def _check(self, session: int) -> None:
         if self._own.session != session:
