@@ -47,7 +47,12 @@ class PostOffice:
 async def post_office(settings: Settings, url: str) -> AsyncIterator[PostOffice]:
     """Open while the `with` lasts."""
     redis = EventRedis(url)
-    keeping = Keeping()
+    keeping = Keeping(
+        settings.dead_letter_retention_s,
+        settings.dead_letters_per_box,
+        settings.invocation_retention_s,
+        settings.invocations_kept,
+    )
     deliveries = RedisDeliveries(redis, keeping)
     courier = DurableCourier(deliveries, Place(settings.region, settings.account), new_trace=_new_trace)
     try:
@@ -61,7 +66,7 @@ async def async_invocations(
     settings: Settings, office: PostOffice, registry: Registry, scheduler: Scheduler, *, clock: Clock
 ) -> AsyncIterator[AsyncInvocations]:
     """Accepted events run while the `with` lasts."""
-    del settings
+    delays_ms = tuple(int(delay_s * 1000) for delay_s in settings.async_retry_delays_s)
     events = AsyncInvocations(
         office.events,
         registry,
@@ -69,7 +74,7 @@ async def async_invocations(
         clock,
         courier=office.courier,
         chance=random.random,
-        rules=House(),
+        rules=House(delays_ms, is_open=settings.service_policy == "open"),
         drain_s=DRAIN_S,
     )
     office.courier.ring_function = events.ring

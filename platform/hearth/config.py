@@ -113,6 +113,27 @@ class Settings(BaseSettings):
 
     log_bytes_per_function: int = Field(default=16 * 2**20, ge=2**16, description="newest output kept per function")
     code_storage_bytes: int = Field(default=75 * 10**9, ge=2**20, description="all stored packages together")
+    async_retry_delays_s: tuple[float, ...] = Field(
+        default=(60.0, 120.0),
+        min_length=1,
+        description="asynchronous invocations: waits before the second and the third attempt",
+    )
+    service_policy: Literal["required", "open"] = Field(
+        default="required",
+        description="services (topics, buses, buckets) that invoke functions: by permission as on AWS, or open",
+    )
+    dead_letters_per_box: int = Field(
+        default=10_000, ge=1, description="dead letters kept per function or target; the oldest go first"
+    )
+    dead_letter_retention_s: int = Field(default=1_209_600, ge=60, description="how long dead letters are kept")
+    invocations_kept: int = Field(
+        default=10_000, ge=1, description="ended asynchronous invocations that can be asked for, per function"
+    )
+    invocation_retention_s: int = Field(default=86_400, ge=60, description="how long they can be asked for")
+    webhook_reach: Literal["public", "everywhere"] = Field(
+        default="public",
+        description="webhooks that are called: not this host nor link-local addresses, or whatever is named",
+    )
     max_receive_count: int = Field(
         default=5, ge=1, description="attempts of a queue message before it is dead-lettered"
     )

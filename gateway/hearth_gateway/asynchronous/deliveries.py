@@ -73,8 +73,9 @@ class Deliveries:
         self._feeders.ring(target)
 
     def health(self) -> Mapping[str, object]:
-        """What became of tries since the start, and which targets fail now, with how often in a row."""
-        return {**self.counters, "failing": dict(self._failures)}
+        """What became of tries since the start, and how many targets fail now. Which ones the log knows: a target's
+        address may be a secret."""
+        return {**self.counters, "failing_targets": len(self._failures)}
 
     # Feeding
 
