@@ -4,7 +4,7 @@ A pattern mirrors the event: its objects are the event's objects, and each leaf 
 
 Rule 1: all fields of a pattern must match; of a leaf's alternatives, and of `$or`'s patterns, one must.
 Rule 2: a field that is an array matches if any of its elements does; a pattern for objects in an array needs one
-element that matches all of it. Arrays in arrays are one array.
+element that matches all of it, which each choice of a `$or` is to itself. Arrays in arrays are one array.
 Rule 3: `exists: false` asks whether the event has a value under this path anywhere; objects and empty arrays are none.
 Rule 4: reading a pattern raises nothing but InvalidPattern, and matching raises nothing. The work of matching is
 bounded by the pattern's size times the event's.
