@@ -192,9 +192,11 @@ class Lane:
         """The mark of the batch that the entry is in, even if the batch's first entries are gone."""
         return next((mark for first, mark in self.marks.items() if first <= entry <= mark.last), None)
 
-    def marks_through(self, last: EntryId) -> tuple[EntryId, ...]:
-        """The batches that end there or before."""
-        return tuple(first for first, mark in self.marks.items() if mark.last <= last)
+    def ended_marks(self, head: EntryId, done: Sequence[EntryId]) -> frozenset[EntryId]:
+        """The batches that are over, or not what they were, once the one at the head has had its fate: its own, and
+        those that end within what is done."""
+        last = done[-1] if done else BEGINNING
+        return frozenset(first for first, mark in self.marks.items() if mark.last <= last or first <= head <= mark.last)
 
 
 class Lanes:

@@ -38,8 +38,8 @@ class StreamReader(Protocol):
         ...
 
     async def begin(self, session: int, after: EntryId, *, is_new_stream: bool) -> None:
-        """Remember that everything after this entry is to be read, and make the group, if there is a stream. Of a stream
-        that is another one, all that was kept is forgotten. Does nothing if the group is there."""
+        """Remember that all after this entry is to be read, and make the group if there is a stream. Of a stream that
+        is another one, whatever was kept is forgotten. Does nothing if the group is there."""
         ...
 
     async def adopt(self, session: int) -> int:
@@ -52,7 +52,7 @@ class StreamReader(Protocol):
         ...
 
     async def pending(self, session: int, after: EntryId, limit: int, max_bytes: int) -> Page:
-        """Records that were read and are not finished, from there on. At least one if there is any. Raises GroupLost."""
+        """Records that were read and are not finished, from there on; one at least, if any. Raises GroupLost."""
         ...
 
     async def wait(self, after: EntryId, wait_s: float) -> None:

@@ -1,0 +1,3 @@
+redis.pcall('XGROUP', 'DESTROY', stream, group)
+redis.call('DEL', state)
+return 1
