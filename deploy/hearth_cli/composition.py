@@ -41,6 +41,7 @@ from hearth_cli.deliveries_house import async_invocations, post_office
 from hearth_cli.event_house import EventHouse, Foundation, event_house
 from hearth_cli.locations import DataDir, data_dir, session_key
 from hearth_cli.reach import Reach, reach
+from hearth_cli.sqs_house import other_sqs
 from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.adapters.s3_code import S3Objects, S3Place
 from hearth_gateway.core.authorization import Place as ResourcePlace
@@ -94,8 +95,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     guards.check(settings)
     place = data_dir(settings)
     url = own_redis.url(settings)
-    run = uuid.uuid4().hex[:12]
-    clock = SystemClock()
+    run, clock = uuid.uuid4().hex[:12], SystemClock()
     async with AsyncExitStack() as stack:
         host = await asyncio.to_thread(_inspect, settings, place)
         log.info("host", slots=host.slots.why, limits=host.limits.why, images=sorted(host.catalogue.images))
@@ -135,6 +135,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             max_receive_count=settings.max_receive_count,
         )
         book, connections = await stack.enter_async_context(open_connections(settings, place, client, own_url=url))
+        other = await stack.enter_async_context(other_sqs(settings, book, clock))
         queues = RedisQueues(connections, run=run, previous_run=_exchange_run(place, run))
         sources = await stack.enter_async_context(
             EventSources(mappings, OpenSources(around_sources, queues), around_sources, drain_s=DRAIN_S)
@@ -147,7 +148,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         doors.gate.policy_of_resource = partial(policy_of_version, layers)
         events = await stack.enter_async_context(async_invocations(settings, office, registry, engine, clock=clock))
         house = await stack.enter_async_context(
-            event_house(Foundation(settings, url, run, book, connections, registry, doors, events, office, clock))
+            event_house(
+                Foundation(settings, url, run, book, connections, other, registry, doors, events, office, clock)
+            )
         )
         services = Services(
             registry=registry,

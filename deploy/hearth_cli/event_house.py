@@ -14,12 +14,17 @@ from hearth_cli.connections_house import ServerChecks
 from hearth_cli.deliveries_house import PostOffice, deliveries, own_targets
 from hearth_cli.guards import Doors
 from hearth_cli.queues_house import own_queues
+from hearth_cli.sqs_house import own_sqs
 from hearth_gateway import connection_pages
+from hearth_gateway.adapters.other_sqs import OtherSqs
 from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
 from hearth_gateway.connection_pages import ConnectionPages
+from hearth_gateway.core.addresses import QueueAddress
 from hearth_gateway.core.authorization import Place
 from hearth_gateway.neighbours.calls import NeighbourService
+from hearth_gateway.neighbours.service_choice import SQS
+from hearth_gateway.neighbours.sqs_target import QueueTarget
 from hearth_gateway.own_pages import OwnPage
 from hearth_gateway.sources.ports import Clock
 
@@ -34,6 +39,7 @@ class Foundation:
     run: str
     book: ConnectionBook
     connections: RedisConnections
+    other_sqs: OtherSqs
     registry: Registry
     doors: Doors
     invocations: AsyncInvocations
@@ -59,8 +65,9 @@ async def event_house(on: Foundation) -> AsyncIterator[EventHouse]:
     house.pages[connection_pages.PREFIX] = ConnectionPages(on.book, checks, on.doors.gate, place)
     async with AsyncExitStack() as stack:
         queues = await stack.enter_async_context(own_queues(on.connections, on.clock, place))
-        del queues  # for the parts that send, receive and look
+        house.services[SQS] = await stack.enter_async_context(own_sqs(on.url, queues, place, on.clock))
         own_targets(on.office, on.connections)
+        on.office.targets[QueueAddress] = QueueTarget(queues.store, on.other_sqs.find)
         # The parts come here. Deliveries begin when every part has entered its targets, so they come last.
         engine = await stack.enter_async_context(deliveries(on.office, on.clock))
         house.health["deliveries"] = engine.health

@@ -24,6 +24,7 @@ ACCESS_KEYS_KEY = "hearth:access-keys"
 CAPACITY_PROVIDERS_KEY = "hearth:capacity-providers"
 ROLES_KEY = "hearth:roles"
 LAYERS_KEY = "hearth:layers"
+MOVE_TASKS_KEY = "hearth:sqs-move-tasks"
 EVENT_BUSES_KEY = "hearth:event-buses"
 CONNECTIONS_KEY = "hearth:connections"
 
@@ -120,6 +121,13 @@ class RedisLayerStore(_RedisHash):
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         super().__init__(client, LAYERS_KEY)
+
+
+class RedisMoveTaskStore(_RedisHash):
+    """The home of SQS message move tasks on Redis."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        super().__init__(client, MOVE_TASKS_KEY)
 
 
 class RedisRoleStore(_RedisHash):
