@@ -125,9 +125,9 @@ def bits(mask: int) -> Iterator[int]:
 class ListProtocol:
     """Its first state, its steps and its promises."""
 
-    def __init__(self, bounds: Bounds, rules: Rules) -> None:
+    def __init__(self, bounds: Bounds, rules: Rules | None = None) -> None:
         self.bounds = bounds
-        self.rules = rules
+        self.rules = rules or Rules()
         self.all = (1 << bounds.messages) - 1
 
     def first(self) -> State:

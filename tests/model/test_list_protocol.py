@@ -12,7 +12,7 @@ STRANGERS = replace(CALM, is_successor=False)
 
 
 def explore(bounds: Bounds, rules: Rules | None = None) -> Finding:
-    protocol = ListProtocol(bounds, rules or Rules())
+    protocol = ListProtocol(bounds, rules)
     finding = Exploration(protocol.first(), protocol.steps, protocol.broken_promise, protocol.is_over).run()
     print(f"{bounds}: {finding.states} states, {finding.steps} steps")
     return finding
