@@ -124,6 +124,7 @@ class LaneDriver:
             return
         attempt = replace(attempt, entries=attempt.entries[: packed.count])
         self._lane.running = packed.count
+        self._reading.feed_bell.set()  # there is room for the next batch
         try:
             outcome = await self._invoke(slot, function, packed.event, sending.request_id)
             fate = judge(outcome, attempt, self._reading.terms, platform_pause_ms(self._platform_failures))
