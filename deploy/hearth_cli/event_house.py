@@ -14,6 +14,7 @@ from hearth_cli.connections_house import ServerChecks
 from hearth_cli.deliveries_house import PostOffice, deliveries, own_targets
 from hearth_cli.guards import Doors
 from hearth_cli.queues_house import own_queues
+from hearth_cli.schedules_house import own_timers, scheduling
 from hearth_cli.sqs_house import own_sqs
 from hearth_gateway import connection_pages
 from hearth_gateway.adapters.other_sqs import OtherSqs
@@ -23,9 +24,10 @@ from hearth_gateway.connection_pages import ConnectionPages
 from hearth_gateway.core.addresses import QueueAddress
 from hearth_gateway.core.authorization import Place
 from hearth_gateway.neighbours.calls import NeighbourService
-from hearth_gateway.neighbours.service_choice import SQS
+from hearth_gateway.neighbours.service_choice import SCHEDULER, SQS
 from hearth_gateway.neighbours.sqs_target import QueueTarget
 from hearth_gateway.own_pages import OwnPage
+from hearth_gateway.schedules import pages as schedule_pages
 from hearth_gateway.sources.ports import Clock
 
 
@@ -68,6 +70,11 @@ async def event_house(on: Foundation) -> AsyncIterator[EventHouse]:
         house.services[SQS] = await stack.enter_async_context(own_sqs(on.url, queues, place, on.clock))
         own_targets(on.office, on.connections)
         on.office.targets[QueueAddress] = QueueTarget(queues.store, on.other_sqs.find)
+        timers = await stack.enter_async_context(own_timers(on.settings, on.connections, on.office.courier, on.clock))
+        house.health["timers"] = timers.health
+        schedules = await scheduling(on.settings, on.connections, timers, doors=on.doors, clock=on.clock)
+        house.services[SCHEDULER] = schedules.service
+        house.pages[schedule_pages.PREFIX] = schedules.page
         # The parts come here. Deliveries begin when every part has entered its targets, so they come last.
         engine = await stack.enter_async_context(deliveries(on.office, on.clock))
         house.health["deliveries"] = engine.health

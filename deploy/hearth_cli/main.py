@@ -15,6 +15,7 @@ from hearth_cli import (
     commands_house,
     commands_images,
     commands_keys,
+    commands_schedules,
 )
 from hearth_cli.console import Failure, err, out
 
@@ -60,6 +61,7 @@ for _command in (
     app.command()(_command)
 app.add_typer(commands_images.app, name="images")
 app.add_typer(commands_keys.app, name="keys")
+app.add_typer(commands_schedules.app, name="schedules")
 app.add_typer(commands_connections.app, name="connections")
 
 

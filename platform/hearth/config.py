@@ -137,6 +137,11 @@ class Settings(BaseSettings):
     max_receive_count: int = Field(
         default=5, ge=1, description="attempts of a queue message before it is dead-lettered"
     )
+    missed_firings: Literal["latest", "all", "skip"] = Field(
+        default="latest",
+        description="firings of schedules missed while Hearth was not running: the latest of each is made good, all of "
+        "them, or none; never one older than the schedule's maximum event age",
+    )
 
     @classmethod
     def settings_customise_sources(  # noqa: PLR0917 - the signature is pydantic's

@@ -11,7 +11,7 @@ State: `_entries`, `_marks`, `_heap` and `_complete` are changed here only, on o
 
 import asyncio
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -78,8 +78,11 @@ class TimerEngine:
             task.cancel()
         await self._group.__aexit__(None, None, None)
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def health(self) -> Mapping[str, object]:
+        """For `/health`: how many timers there are, when the next is due, and how late the one is that is due."""
+        due_ms = min((entry.due.due_ms for entry in self._entries.values() if entry.due), default=None)
+        late_ms = 0 if due_ms is None else max(0, self._clock.now_ms() - due_ms)
+        return {"count": len(self._entries), "next_ms": due_ms, "late_ms": late_ms}
 
     # Timers
 
