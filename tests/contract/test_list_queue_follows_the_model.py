@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import orjson
 import pytest
 from tests.contract.test_list_queue_model import VisibleFake, VisibleRedis
+from tests.model.exploration import Step
 from tests.model.list_protocol import FAILED, OFF_THE_BOOKS, OK, OWNERS, Bounds, ListProtocol, Request, State, bits
 
 from hearth_gateway.core.retry import Again, Dead, Settlement
@@ -19,6 +20,7 @@ LARGE = 6_000_000
 BOUNDS = Bounds(messages=2, batch=2, cuts=2, lapses=2, platform_failures=2, sessions=5, is_successor=False)
 NAMES = ("a", "b")
 STEPS = 60
+STALE = 0.5
 
 
 class Told:
@@ -73,6 +75,18 @@ def believed(state: State) -> list[tuple[bytes, str, str, int]]:
     return sorted(found)
 
 
+def likely(state: State, choices: list[Step[State]], chance: random.Random) -> list[Step[State]]:
+    """What comes after a newer session has begun is what goes wrong; left to chance it would be rare."""
+    stale = [
+        (deed, after)
+        for deed, after in choices
+        if "late" in deed and any(one.session < state.newest[one.owner] for one in state.wire - after.wire)
+    ]
+    if stale and chance.random() < STALE:
+        return stale
+    return [choice for choice in choices if "late" not in choice[0]] or choices
+
+
 async def tell(bench: VisibleFake | VisibleRedis, chance: random.Random) -> None:
     protocol = ListProtocol(BOUNDS)
     state, told = protocol.first(), Told(bench)
@@ -81,7 +95,7 @@ async def tell(bench: VisibleFake | VisibleRedis, chance: random.Random) -> None
         choices = list(protocol.steps(state))
         if not choices:
             break
-        deed, after = chance.choice(choices)
+        deed, after = chance.choice(likely(state, choices, chance))
         if deed.endswith("is executed"):
             (request,) = state.wire - after.wire
             await told.execute(request)
