@@ -99,8 +99,9 @@ def _scalar(name: str, model: Mapping[str, Any]) -> Shape:
 
 
 def _text(name: str, model: Mapping[str, Any]) -> Text:
+    pattern = model.get("pattern")
     return Text(
-        pattern=f"{model['pattern']}|{OWN_ARN}" if name in OWN_ARN_SHAPES else model.get("pattern"),
+        pattern=f"{pattern}|{OWN_ARN}" if pattern and name in OWN_ARN_SHAPES else pattern,
         values=() if name in OPEN_ENUMS else tuple(model.get("enum", ())),
         least=model.get("min"),
         most=model.get("max"),
