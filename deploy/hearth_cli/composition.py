@@ -41,6 +41,7 @@ from hearth_cli.deliveries_house import async_invocations, post_office
 from hearth_cli.event_house import EventHouse, Foundation, event_house
 from hearth_cli.locations import DataDir, data_dir, session_key
 from hearth_cli.reach import Reach, reach
+from hearth_cli.sources_house import source_openers
 from hearth_cli.sqs_house import other_sqs
 from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.adapters.s3_code import S3Objects, S3Place
@@ -136,10 +137,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         book, connections = await stack.enter_async_context(open_connections(settings, place, client, own_url=url))
         other = await stack.enter_async_context(other_sqs(settings, book, clock))
-        queues = RedisQueues(connections, run=run, previous_run=_exchange_run(place, run))
-        sources = await stack.enter_async_context(
-            EventSources(mappings, OpenSources(around_sources, queues), around_sources, drain_s=DRAIN_S)
+        opening = OpenSources(
+            around_sources,
+            RedisQueues(connections, run=run, previous_run=_exchange_run(place, run)),
+            source_openers(connections, around_sources, office, run=run),
         )
+        sources = await stack.enter_async_context(EventSources(mappings, opening, around_sources, drain_s=DRAIN_S))
         registry.on_change(lambda _: sources.functions_changed())
         _register_mappings(plane, sources, registry, Place(settings.region, settings.account, book), clock=clock)
         book.users_of = ConnectionUsers(sources, registry)

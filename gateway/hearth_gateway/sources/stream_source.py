@@ -13,7 +13,7 @@ from hearth_gateway.core.stream_progress import Start
 from hearth_gateway.sources.ports import Surroundings
 from hearth_gateway.sources.stream_feed import StreamFeed
 from hearth_gateway.sources.stream_lane_driver import LaneDriver
-from hearth_gateway.sources.stream_ports import StreamReader
+from hearth_gateway.sources.stream_ports import StreamReader, Streams
 from hearth_gateway.sources.stream_reading import Reading
 
 
@@ -77,3 +77,16 @@ class StreamSource:
 
     async def close(self) -> None:
         await self._reading.reader.close()
+
+
+class StreamSources:
+    """Opens stream sources."""
+
+    def __init__(self, streams: Streams, around: Surroundings, courier: Courier) -> None:
+        self._streams = streams
+        self._around = around
+        self._courier = courier
+
+    def open(self, mapping: EventSourceMapping) -> StreamSource:
+        """Raises QueueUnavailable for a connection that is not configured (any more)."""
+        return StreamSource(mapping, self._streams.open(mapping), self._around, self._courier)

@@ -18,7 +18,7 @@ import structlog
 
 from hearth.core.errors import HearthError, ResourceConflict, ResourceInUse, ResourceNotFound
 from hearth.ports import MappingStore
-from hearth_gateway.core.mapping import EventSourceMapping, is_own_form
+from hearth_gateway.core.mapping import EventSourceMapping, SourceKind, is_own_form
 from hearth_gateway.core.mapping_state import News, State, Wish, after_news, after_wish
 from hearth_gateway.core.retry import doubling
 from hearth_gateway.sources.mapping_record import UnreadableRecord, decode_mapping, encode_mapping
@@ -230,12 +230,15 @@ class EventSources:
         poller = self._pollers.get(mapping.uuid)
         if mapping.state is State.ENABLING:
             self._begin(mapping)
+        elif poller is None and mapping.state is State.DELETING and mapping.kind is SourceKind.STREAM:
+            self._begin(mapping).stop()  # its consumer group is to go with it
         elif poller is None:
             self._spawn(self._announce(mapping.uuid, News.STOPPED), f"settle {mapping.uuid}")
         elif mapping.state is State.UPDATING:
             poller.reconfigure(mapping)
             self._spawn(self._announce(mapping.uuid, News.RUNNING), f"settle {mapping.uuid}")
         else:
+            poller.reconfigure(mapping)  # a source that is deleted leaves nothing behind
             poller.stop()
 
     def _begin(self, mapping: EventSourceMapping) -> Poller:
