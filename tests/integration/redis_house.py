@@ -1,4 +1,4 @@
-"""Redis servers of every kind for tests, with TLS, with sentinels, as a cluster; and a list that is worked off there."""
+"""Redis servers of every kind for tests: with TLS, with sentinels, as a cluster; and a list worked off on them."""
 
 import asyncio
 import datetime

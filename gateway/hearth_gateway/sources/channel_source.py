@@ -37,7 +37,7 @@ from hearth_gateway.core.filtering import Filters
 from hearth_gateway.core.mapping import EventSourceMapping, SourceKind
 from hearth_gateway.core.retry import doubling, platform_pause_ms
 from hearth_gateway.sources.channel_losses import Losses
-from hearth_gateway.sources.channel_ports import ChannelListener
+from hearth_gateway.sources.channel_ports import ChannelListener, Channels
 from hearth_gateway.sources.ports import (
     CALL_FAILED,
     NO_FUNCTION,
@@ -45,6 +45,7 @@ from hearth_gateway.sources.ports import (
     NO_RECORDS,
     NO_SOURCE,
     QueueUnavailable,
+    Source,
     Surroundings,
 )
 
@@ -317,6 +318,19 @@ class ChannelSource:
     def _log(self) -> structlog.stdlib.BoundLogger:
         logger: structlog.stdlib.BoundLogger = structlog.get_logger()
         return logger.bind(mapping=self._mapping.uuid, source=self._mapping.source_arn)
+
+
+class ChannelSources:
+    """Opens the sources of channels."""
+
+    def __init__(self, channels: Channels, around: Surroundings, courier: Courier) -> None:
+        self._channels = channels
+        self._around = around
+        self._courier = courier
+
+    def open(self, mapping: EventSourceMapping) -> Source:
+        """See `Channels.open`."""
+        return ChannelSource(mapping, self._channels.open(mapping), self._around, self._courier)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
