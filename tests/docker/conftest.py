@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import docker
 import pytest
+import redis
 from tests.docker.house import House, house
 from tests.docker.witness import Witness
 from tests.docker.witness import witness as listening
@@ -33,4 +34,11 @@ def hearth(docker_engine: docker.DockerClient, redis_url: str) -> Iterator[House
 def witness(hearth: House) -> Iterator[Witness]:
     """Hears what functions of the shared Hearth tell."""
     with listening(hearth.gateway()) as found:
+        yield found
+
+
+@pytest.fixture
+def store(hearth: House) -> Iterator["redis.Redis"]:
+    """The own Redis of the shared Hearth."""
+    with hearth.redis() as found:
         yield found

@@ -235,7 +235,7 @@ class House:
     def create(
         self,
         stem: str,
-        code: str,
+        code: str | Mapping[str, str | bytes],
         *,
         runtime: str = PYTHON,
         handler: str = "app.handler",
@@ -245,14 +245,15 @@ class House:
         ready: bool = True,
         **more: Any,
     ) -> str:
-        """Create a function from one module and wait until it is active; its name."""
+        """Create a function from one module, or from several files, and wait until it is active; its name."""
         name = unique(stem)
+        files = {"app.js" if runtime == NODE else "app.py": code} if isinstance(code, str) else code
         self.api.create_function(
             FunctionName=name,
             Runtime=runtime,
             Role=ROLE,
             Handler=handler,
-            Code={"ZipFile": package({"app.js" if runtime == NODE else "app.py": code})},
+            Code={"ZipFile": package(files)},
             MemorySize=memory_mb,
             Timeout=timeout_s,
             Environment={"Variables": dict(variables or {})},

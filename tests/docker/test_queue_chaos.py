@@ -7,7 +7,6 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 
 import docker
@@ -91,12 +90,6 @@ class TestChaos:
         running = [each for each in subject.containers() if each.status == "running"]
         with suppress(docker.errors.APIError):  # it has just ended
             chance.choice(running).kill()
-
-
-@pytest.fixture
-def store(hearth: House) -> Iterator["redis.Redis"]:
-    with hearth.redis() as found:
-        yield found
 
 
 class TestDelivery:
@@ -222,7 +215,7 @@ class TestFailure:
         assert record["source"] == hearth.queue_arn(queue)
         assert not unfinished(store, queue)
 
-    def test_a_cap_of_two_dead_letters_nothing_of_2000(
+    def test_a_cap_of_two_dead_letters_nothing_of_50000(
         self, hearth: House, witness: Witness, store: "redis.Redis"
     ) -> None:
         name, queue = (
@@ -232,10 +225,12 @@ class TestFailure:
         hearth.api.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=2)
         tags = {"hearth:max-receive-count": "1"}
         hearth.map_queue(name, hearth.queue_arn(queue), Tags=tags)
-        store.rpush(queue, *[f"b{number}" for number in range(2000)])
-        eventually(lambda: len(handled(witness)) == 2000, "all are handled")
+        bodies = [f"b{number}" for number in range(50_000)]
+        for start in range(0, len(bodies), 5_000):
+            store.rpush(queue, *bodies[start : start + 5_000])
+        eventually(lambda: len(handled(witness)) == len(bodies), "all are handled", 240)
         eventually(lambda: not unfinished(store, queue), "the queue is empty")
-        assert sum(handled(witness).values()) == 2000
+        assert sum(handled(witness).values()) == len(bodies)
         assert store.llen(f"{queue}:dead") == 0
 
     def test_a_function_stopped_by_a_cap_of_zero_loses_nothing(
