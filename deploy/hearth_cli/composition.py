@@ -134,6 +134,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             settings.region,
             settings.account,
             max_receive_count=settings.max_receive_count,
+            courier=office.courier,
+            owns_queues="sqs" not in settings.aws_endpoints,
         )
         book, connections = await stack.enter_async_context(open_connections(settings, place, client, own_url=url))
         other = await stack.enter_async_context(other_sqs(settings, book, clock))
@@ -141,6 +143,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             around_sources,
             RedisQueues(connections, run=run, previous_run=_exchange_run(place, run)),
             source_openers(connections, around_sources, office, run=run),
+            partial(other.source, around=around_sources),
         )
         sources = await stack.enter_async_context(EventSources(mappings, opening, around_sources, drain_s=DRAIN_S))
         registry.on_change(lambda _: sources.functions_changed())

@@ -118,7 +118,8 @@ class RedisListQueue:
         for one in again:
             fates += (one.id, one.attempts, one.due_ms)
         for lost in dead:
-            fates += (lost.id, lost.list_key or self._dead_letter_key, lost.record)
+            list_key = self._dead_letter_key if lost.list_key == "" else lost.list_key or ""
+            fates += (lost.id, list_key, lost.record)
         await self._run("settle", now_ms, *fates)
 
     async def leave(self, now_ms: int, *, forget: bool) -> None:

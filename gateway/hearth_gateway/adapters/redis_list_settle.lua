@@ -1,5 +1,5 @@
 -- Apply fates. ARGV 4..: the number of messages done, to deliver again and dead; then the ids done; id, attempts and
--- due time of each to deliver again; id, dead-letter list and record of each that is dead.
+-- due time of each to deliver again; id, dead-letter list ('': none) and record of each that is dead.
 -- Done holds wherever the message is now: it was handled. The other fates are the present holder's business only.
 local done, again, dead = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local at = 7
@@ -29,7 +29,7 @@ end
 for _ = 1, dead do
   local id, list, record = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if is_mine(id) then
-    redis.call('RPUSH', list, record)
+    if list ~= '' then redis.call('RPUSH', list, record) end
     forget(id)
   end
   redis.call('SREM', leases(owner), id)

@@ -22,10 +22,11 @@ from hearth_gateway.core.parcel import Attribute
 MAGIC = b"\xc1hearth1\t"
 
 _HEAD = re.compile(
-    rb"\xc1hearth1\t(?P<id>[^\t\n]+)\t(?P<sequence>[0-9]*)\t(?P<group>[^\t\n]*)\t(?P<sent>[0-9]*)"
+    rb"\xc1hearth1\t(?P<id>[!-~]{1,200})\t(?P<sequence>[0-9]*)\t(?P<group>[^\t\n]*)\t(?P<sent>[0-9]*)"
     rb"\t(?P<rest>[^\t\n]*)\t(?P<death>[^\t\n]*)\n"
 )
-_PLAIN_WORD = re.compile(r"[^\x00-\x1f]*")
+_ID = re.compile(r"[!-~]{1,200}")
+_GROUP = re.compile(r"[^\x00-\x1f]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,16 @@ class Envelope:
 
 
 def pack_envelope(envelope: Envelope) -> bytes:
-    """The element for the list. A plain body that begins like an envelope is put into one.
+    """The element for the list.
 
-    Raises ValueError for an id or a group with control characters, which the line cannot hold.
+    Raises ValueError for what the line cannot hold: an id that is not of up to 200 printable characters of ASCII, a
+    group with control characters.
     """
     if envelope.id is None:
         return envelope.body
     head = envelope.head
-    if not (envelope.id and _PLAIN_WORD.fullmatch(envelope.id) and _PLAIN_WORD.fullmatch(head.group_id)):
-        raise ValueError("an id or a group must not have control characters")
+    if not (_ID.fullmatch(envelope.id) and _GROUP.fullmatch(head.group_id)):
+        raise ValueError("an envelope cannot hold this id or group")
     fields = (
         envelope.id.encode(),
         head.sequence.encode(),

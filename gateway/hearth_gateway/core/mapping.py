@@ -124,14 +124,37 @@ class EventSourceMapping:
         return "ReportBatchItemFailures" in self.response_types
 
     @property
-    def dead_letter_key(self) -> str:
-        """The list that takes what failed for good: destination, else tag, else `<key>:dead`."""
+    def is_fifo(self) -> bool:
+        """Whether the list keeps order by groups, which its name says."""
+        return self.address.key.endswith(".fifo")
+
+    @property
+    def failure_key(self) -> str | None:
+        """The list of the same Redis that OnFailure names; None if it names something else, or nothing."""
         destination = parse_address(self.on_failure) if self.on_failure else None
-        if isinstance(destination, ListAddress):
-            return destination.key
-        if isinstance(destination, QueueAddress):
-            return destination.name
-        return self.tags.get(TAG_DEAD_LETTER_LIST) or f"{self.address.key}:dead"
+        own = self.address.connection
+        match destination:
+            case ListAddress(connection=connection, key=key) if connection == own:
+                return key
+            case QueueAddress(name=name, connection="") if own == OWN_CONNECTION:
+                return name
+            case _:
+                return None
+
+    @property
+    def dead_letter_key(self) -> str:
+        """The list of the same Redis that takes what failed for good: destination, else tag, else `<key>:dead`."""
+        return self.failure_key or self.tags.get(TAG_DEAD_LETTER_LIST) or f"{self.address.key}:dead"
+
+    @property
+    def is_failure_posted(self) -> bool:
+        """Whether OnFailure names something beyond this Redis, which a parcel is posted to."""
+        return self.on_failure is not None and self.failure_key is None
+
+    @property
+    def names_dead_letters(self) -> bool:
+        """Whether the mapping itself says where they go. If not, its queue's RedrivePolicy does, where it has one."""
+        return self.on_failure is not None or TAG_DEAD_LETTER_LIST in self.tags
 
     def retry_policy(self, default_max_receive_count: int) -> RetryPolicy:
         """How often a message may fail. `MaximumRetryAttempts` counts repeats, and -1 means without end."""

@@ -90,7 +90,9 @@ def _connection(source: SourceAddress) -> str:
 
 
 def _check_batching(mapping: EventSourceMapping, source: SourceAddress) -> None:
-    is_fifo = isinstance(source, QueueAddress) and source.is_fifo
+    is_fifo = (isinstance(source, QueueAddress) and source.is_fifo) or (
+        isinstance(source, ListAddress) and mapping.is_fifo
+    )
     if is_fifo and mapping.batch_size > FIFO_BATCH:
         raise InvalidParameterValue(f"Batch size must be between 1 and {FIFO_BATCH} for FIFO queues.")
     if is_fifo and mapping.window_s:
@@ -114,12 +116,7 @@ def _check_position(mapping: EventSourceMapping) -> None:
 
 
 def _check_dead_letters(mapping: EventSourceMapping) -> None:
-    own = mapping.address
-    destination = parse_address(mapping.on_failure) if mapping.on_failure else None
-    # A message must leave the queue and enter the dead-letter list in one step: both live on one Redis.
-    if isinstance(destination, ListAddress | QueueAddress) and destination.connection != own.connection:
-        raise InvalidParameterValue(unsupported("DestinationConfig"))
-    if mapping.dead_letter_key == own.key or mapping.dead_letter_key.startswith(RESERVED):
+    if mapping.dead_letter_key == mapping.address.key or mapping.dead_letter_key.startswith(RESERVED):
         raise InvalidParameterValue(unsupported("DestinationConfig"))
 
 

@@ -130,8 +130,13 @@ def _system_attributes(head: Head) -> dict[str, str]:
 
 
 def _attributes(head: Head, *, is_binary: bool) -> dict[str, Any]:
-    shown = {name: _attribute(one) for name, one in head.attributes.items()}
+    shown = attributes_of(head)
     return {**shown, ENCODING_ATTRIBUTE: _attribute(_BASE64)} if is_binary else shown
+
+
+def attributes_of(head: Head) -> dict[str, Any]:
+    """`messageAttributes` of a record."""
+    return {name: _attribute(one) for name, one in head.attributes.items()}
 
 
 _BASE64 = Attribute("String", "base64")
@@ -139,9 +144,10 @@ _BASE64 = Attribute("String", "base64")
 
 def _attribute(attribute: Attribute) -> dict[str, Any]:
     value = attribute.value
-    is_binary = isinstance(value, bytes)
-    shown = {"binaryValue": base64.b64encode(value).decode()} if is_binary else {"stringValue": value}
-    return {**shown, "stringListValues": [], "binaryListValues": [], "dataType": attribute.data_type}
+    shown = {"stringListValues": [], "binaryListValues": [], "dataType": attribute.data_type}
+    if isinstance(value, bytes):
+        return {"binaryValue": base64.b64encode(value).decode(), **shown}
+    return {"stringValue": value, **shown}
 
 
 def body_text(body: bytes) -> tuple[str, bool]:

@@ -14,7 +14,7 @@ import orjson
 
 from hearth.core.invocation import FunctionFailed, Outcome, PlatformFailed, Succeeded, Throttled
 from hearth_gateway.core.envelope import Death, Envelope, pack_envelope
-from hearth_gateway.core.queue_batch import Message, body_text, failed_items
+from hearth_gateway.core.queue_batch import Message, attributes_of, body_text, failed_items
 
 _MAX_ERROR_BYTES = 32_768
 _ERROR_FIELDS = ("errorType", "errorMessage", "stackTrace", "trace", "requestId")
@@ -62,11 +62,11 @@ class Again:
 @dataclass(frozen=True, slots=True)
 class Dead:
     """Move the message to this list of the same Redis, as this element. An empty `list_key` is the mapping's own
-    dead-letter list."""
+    dead-letter list; None is no list: the record was posted elsewhere."""
 
     id: str
     record: bytes
-    list_key: str = ""
+    list_key: str | None = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +173,9 @@ def dead_message(message: Message, source: str, error: dict[str, Any], *, attemp
 def dead_letter(message: Message, source: str, error: dict[str, Any], *, attempts: int, now_ms: int) -> bytes:
     """The JSON of the dead-letter list. Times are epoch milliseconds; `payload` is exact, base64 if not UTF-8."""
     text, is_binary = body_text(message.body)
+    head = message.head
+    # Only what a message was sent with; a plain body has none of it.
+    sent = {"attributes": attributes_of(head), "group_id": head.group_id, "sent": head.sent_ms}
     return orjson.dumps(
         {
             "id": message.id,
@@ -183,6 +186,7 @@ def dead_letter(message: Message, source: str, error: dict[str, Any], *, attempt
             "attempts": attempts,
             "first_received": message.first_received_ms,
             "last_failed": now_ms,
+            **{name: value for name, value in sent.items() if value},
         }
     )
 

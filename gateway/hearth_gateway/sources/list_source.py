@@ -5,51 +5,26 @@ place to run it.
 Rule 2: a session (heartbeat's number, taker, feeder) may fail with its connection at any moment; batches in flight
 are not part of it. They finish, and their outcome is settled when the list is there again.
 Rule 3: nothing polls. The feeder sleeps until the taker's blocking wait, a due time, or a change wakes it.
+Rule 4: after an outage batches begin one by one, not all at once (see `core/slow_start`).
 State: everything here is touched on one event loop only; `_in_flight` belongs to `_start` and `_finish`.
 """
 
 import asyncio
-import uuid
-from collections.abc import Sequence
 from contextlib import suppress
 
-import structlog
-
 from hearth.core.function import FunctionVersion
-from hearth.core.invocation import MAX_REQUEST_BYTES, Invocation, Outcome, PlatformFailed, Succeeded
+from hearth.core.invocation import MAX_REQUEST_BYTES
 from hearth.ports import Slot
 from hearth_gateway.core.mapping import EventSourceMapping
-from hearth_gateway.core.queue_batch import Batch, Message, Origin, Packing, pack
-from hearth_gateway.core.retry import (
-    TOO_LARGE_ERROR,
-    Settlement,
-    Terms,
-    doubling,
-    give_back,
-    platform_pause_ms,
-    refuse,
-    settle,
-)
-from hearth_gateway.sources.ports import (
-    CALL_FAILED,
-    NO_FUNCTION,
-    NO_PLATFORM,
-    NO_RECORDS,
-    NO_SOURCE,
-    OK,
-    Claim,
-    ListQueue,
-    QueueUnavailable,
-    Surroundings,
-)
+from hearth_gateway.core.retry import doubling
+from hearth_gateway.sources.list_batches import Batches, Condition
+from hearth_gateway.sources.ports import NO_FUNCTION, NO_SOURCE, Claim, ListQueue, QueueUnavailable, Surroundings
 
 HEARTBEAT_S = 3.0
 TAKE_WAIT_S = 20.0
 """One blocking wait; then the same again. Bounds how long a half-dead connection goes unnoticed."""
 LONGEST_SLEEP_S = 20.0
 """The feeder looks up after this long even if nothing woke it: every wait has a deadline."""
-SETTLE_AFTER_STOP_S = 10.0
-"""How long a stopping source goes on trying to settle; after that the messages are delivered again."""
 INTERRUPT_EVERY_S = 0.05
 
 
@@ -59,7 +34,6 @@ class ListSource:
     def __init__(
         self, mapping: EventSourceMapping, queue: ListQueue, around: Surroundings, *, is_successor: bool = False
     ) -> None:
-        self.last_result = NO_RECORDS
         self._mapping = mapping
         self._queue = queue
         self._around = around
@@ -69,17 +43,26 @@ class ListSource:
         self._running = 0
         self._taken = False
         self._next_due_ms: int | None = None
-        self._platform_failures = 0
-        self._calm_until_ms = 0
         # Whether nothing of this owner can reach the list late; the predecessor may have left a wait behind.
         self._clean = not is_successor
-        self._batches: asyncio.TaskGroup | None = None
+        self._tasks: asyncio.TaskGroup | None = None
         self._stopping = asyncio.Event()
         self._hungry = asyncio.Event()
         self._bell = asyncio.Event()
+        self._condition = Condition(mapping, around)
+        self._batches = Batches(queue, around, self._condition, stopping=self._stopping, hear_of=self._hear_of)
 
     def __repr__(self) -> str:
         return f"ListSource({self._mapping.source_arn} -> {self._mapping.function_name}, {self._running} running)"
+
+    @property
+    def last_result(self) -> str:
+        """`LastProcessingResult`."""
+        return self._condition.last_result
+
+    @last_result.setter
+    def last_result(self, result: str) -> None:
+        self._condition.last_result = result
 
     async def close(self) -> None:
         await self._queue.close()
@@ -101,7 +84,8 @@ class ListSource:
     async def run(self) -> None:
         """Poll until `stop`. Survives the loss of Redis; other errors end it, and the supervisor starts another."""
         async with asyncio.TaskGroup() as batches:
-            self._batches = batches
+            self._tasks = batches
+            self._condition.begin()
             heart = batches.create_task(self._heart(), name=f"heart {self._mapping.uuid}")
             await self._sessions(batches)
             while self._running:
@@ -112,12 +96,13 @@ class ListSource:
     # Sessions
 
     async def _sessions(self, tasks: asyncio.TaskGroup) -> None:
-        failures = 0
+        failures, lost_ms = 0, self._clock.now_ms()
         while not self._stopping.is_set():
             self._session = next(self._around.sessions)
             try:
                 due = await self._queue.enter(self._session, frozenset(self._in_flight), self._clock.now_ms())
                 failures = 0
+                self._condition.came_back(self._clock.now_ms() - lost_ms)
                 self._hear_of(due)
                 # A task of its own: should it end by an error while we are being cancelled, the cancellation
                 # arrives here all the same. (A TaskGroup entered here would report the error alone.)
@@ -125,7 +110,8 @@ class ListSource:
                 await asyncio.wait({session})
                 _raise_if_lost(session)
             except QueueUnavailable as error:
-                self._complain(NO_SOURCE, str(error))
+                lost_ms = lost_ms if failures else self._clock.now_ms()
+                self._condition.complain(NO_SOURCE, str(error))
                 await self._sleep(doubling(failures, 100, 30_000) / 1000)
                 failures += 1
         await self._put_back()
@@ -136,7 +122,7 @@ class ListSource:
         try:
             await self._queue.enter(self._session, frozenset(self._in_flight), self._clock.now_ms())
         except QueueUnavailable as error:
-            self._complain(NO_SOURCE, str(error))
+            self._condition.complain(NO_SOURCE, str(error))
 
     async def _hold_session(self) -> QueueUnavailable | None:
         """Take and feed until stopped, or until the list is lost; then it gives the reason."""
@@ -179,7 +165,7 @@ class ListSource:
             await self._queue.leave(self._clock.now_ms(), forget=self._clean)
         except QueueUnavailable as error:
             # Our liveness runs out by itself, and the next owner takes over what is left.
-            self._complain(NO_SOURCE, str(error))
+            self._condition.complain(NO_SOURCE, str(error))
 
     # Waiting
 
@@ -259,7 +245,7 @@ class ListSource:
         if not claim.messages:
             slot.release()
             return False
-        self._start(slot, function, claim.messages)
+        self._start(slot, function, claim)
         return self._goes_on(claim.available)
 
     async def _claim(self) -> Claim:
@@ -278,17 +264,18 @@ class ListSource:
         return available > 0
 
     async def _place(self) -> tuple[Slot, FunctionVersion]:
-        """Wait for room under MaximumConcurrency, for the platform to recover, for the function, for a slot."""
-        while (calm_ms := self._calm_until_ms - self._clock.now_ms()) > 0:
-            await self._rest(calm_ms / 1000)
+        """Wait for the platform to recover, for room, for the function, for a slot."""
+        while (calm_s := self._condition.calm_s) > 0:
+            await self._rest(calm_s)
         while not self._has_room():
-            await self._rest()
+            await self._rest(self._condition.until_step_s or LONGEST_SLEEP_S)
         function = await self._function()
         return await self._around.scheduler.reserve(function), function
 
     def _has_room(self) -> bool:
-        most = self._mapping.maximum_concurrency
-        return most is None or self._running < most
+        """Whether MaximumConcurrency and the slow start after an outage allow one batch more."""
+        limits = (self._mapping.maximum_concurrency, self._condition.limit)
+        return all(most is None or self._running < most for most in limits)
 
     async def _function(self) -> FunctionVersion:
         while True:
@@ -301,13 +288,13 @@ class ListSource:
 
     # Batches
 
-    def _start(self, slot: Slot, function: FunctionVersion, messages: Sequence[Message]) -> None:
+    def _start(self, slot: Slot, function: FunctionVersion, claim: Claim) -> None:
         """Run the messages in the slot, beside everything else."""
-        assert self._batches is not None  # set by run(), the only way here
-        ids = frozenset(message.id for message in messages)
-        work = self._run_batch(slot, function, messages)
+        assert self._tasks is not None  # set by run(), the only way here
+        ids = frozenset(message.id for message in claim.messages)
+        work = self._batches.run(slot, function, claim, self._mapping)
         try:
-            task = self._batches.create_task(work, name=f"batch {messages[0].id}")
+            task = self._tasks.create_task(work, name=f"batch {claim.messages[0].id}")
         except RuntimeError:
             # The whole source is being cancelled, this feeder next. Whoever comes after it makes the lease good.
             work.close()
@@ -323,82 +310,6 @@ class ListSource:
         self._in_flight -= ids
         self._running -= 1
         self._bell.set()
-
-    async def _run_batch(self, slot: Slot, function: FunctionVersion, messages: Sequence[Message]) -> None:
-        mapping, now_ms = self._mapping, self._clock.now_ms()
-        packing = pack(messages, Origin(mapping.source_arn, self._around.region, self._around.account))
-        await self._set_apart(packing, now_ms)
-        if packing.batch is None:
-            slot.release()
-            return
-        outcome = await self._invoke(slot, function, packing.batch)
-        self._take_note(outcome)
-        fates = settle(
-            outcome,
-            packing.batch.messages,
-            self._terms(mapping),
-            now_ms=self._clock.now_ms(),
-            pause_ms=platform_pause_ms(self._platform_failures),
-        )
-        await self._settle(fates)
-
-    async def _set_apart(self, packing: Packing, now_ms: int) -> None:
-        """What is not in this event goes back for the next one, or is refused for good."""
-        if packing.too_large:
-            await self._settle(refuse(packing.too_large, self._terms(self._mapping), TOO_LARGE_ERROR, now_ms))
-        if packing.left_over:
-            await self._settle(give_back(packing.left_over, now_ms))
-
-    def _terms(self, mapping: EventSourceMapping) -> Terms:
-        policy = mapping.retry_policy(self._around.max_receive_count)
-        return Terms(policy, mapping.source_arn, mapping.is_partial)
-
-    async def _invoke(self, slot: Slot, function: FunctionVersion, batch: Batch) -> Outcome:
-        invocation = Invocation(
-            request_id=str(uuid.uuid4()),
-            function=function,
-            payload=batch.event,
-            arrived_at=self._clock.monotonic(),
-            invoked_arn=self._mapping.function_arn,
-        )
-        try:
-            return await slot.invoke(invocation)
-        except Exception as error:
-            # The top of this batch's task: whatever broke, it was not the function, and no message may be lost.
-            structlog.get_logger().exception("batch could not be run", function=function.name)
-            return PlatformFailed(reason=f"{type(error).__name__}: {error}", was_started=True)
-
-    def _take_note(self, outcome: Outcome) -> None:
-        if isinstance(outcome, PlatformFailed):
-            self._platform_failures += 1
-            self._calm_until_ms = self._clock.now_ms() + platform_pause_ms(self._platform_failures)
-            self._complain(NO_PLATFORM, outcome.reason)
-            return
-        self._platform_failures = 0
-        self.last_result = OK if isinstance(outcome, Succeeded) else CALL_FAILED
-
-    async def _settle(self, fates: Settlement) -> None:
-        """Until it is done; the outcome is not forgotten because Redis is away."""
-        failures, stopping_s = 0, 0.0
-        while stopping_s < SETTLE_AFTER_STOP_S:
-            try:
-                await self._queue.settle(fates, self._clock.now_ms())
-            except QueueUnavailable as error:
-                self._complain(NO_SOURCE, f"cannot settle yet: {error}")
-                pause_s = doubling(failures, 100, 2_000) / 1000
-                await self._clock.pause(pause_s)
-                failures += 1
-                stopping_s += pause_s if self._stopping.is_set() else 0.0
-            else:
-                self._hear_of(fates.next_due_ms)
-                return
-        self._complain(NO_SOURCE, f"{len(fates.ids)} messages are not settled and will be delivered again")
-
-    def _complain(self, result: str, reason: str) -> None:
-        self.last_result = result
-        structlog.get_logger().warning(
-            "event source in trouble", mapping=self._mapping.uuid, source=self._mapping.source_arn, reason=reason
-        )
 
 
 def _raise_if_lost(session: asyncio.Task[QueueUnavailable | None]) -> None:

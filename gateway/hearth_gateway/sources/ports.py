@@ -9,6 +9,7 @@ from typing import Protocol
 
 from hearth.core.function import FunctionVersion
 from hearth.ports import Scheduler
+from hearth_gateway.asynchronous.ports import Courier
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.queue_batch import Message
 from hearth_gateway.core.retry import Settlement
@@ -184,7 +185,9 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every source of this Hearth shares. `sessions` numbers all sessions of this run, so that none repeats."""
+    """What every source of this Hearth shares. `sessions` numbers all sessions of this run, so that none repeats.
+    `courier` takes what is for destinations beyond the source's own Redis; `owns_queues` says that `arn:aws:sqs:` names
+    the queues there, and not those of another SQS."""
 
     scheduler: Scheduler
     functions: Functions
@@ -193,3 +196,5 @@ class Surroundings:
     account: str
     max_receive_count: int
     sessions: Iterator[int] = field(default_factory=lambda: count(1))
+    courier: Courier | None = None
+    owns_queues: bool = True

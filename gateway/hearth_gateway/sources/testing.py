@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from hearth_gateway.core.envelope import unpack_envelope
 from hearth_gateway.core.mapping import EventSourceMapping, Producer
 from hearth_gateway.core.queue_batch import RECORD_OVERHEAD_BYTES, Message
-from hearth_gateway.core.retry import Settlement
-from hearth_gateway.sources.ports import Claim, Gathered, ListQueue, QueueUnavailable, StaleSession
+from hearth_gateway.core.retry import Dead, Settlement
+from hearth_gateway.sources.ports import Claim, Gathered, ListQueue, QueueUnavailable, Redrive, StaleSession
 
 _T = TypeVar("_T")  # Python 3.11 has no type parameter syntax
 
@@ -33,6 +34,9 @@ class FakeList:
         self.messages: dict[str, Message] = {}
         self.retries: dict[str, int] = {}
         self.dead: list[bytes] = []
+        self.elsewhere: dict[str, list[bytes]] = {}
+        """What was dead-lettered to lists that the settlement named."""
+        self.redrive: Redrive | None = None
         self.owners: dict[str, FakeOwner] = {}
         self.waiting: deque[tuple[FakeOwner, asyncio.Future[bool]]] = deque()
         self.head_is_left = True
@@ -81,6 +85,12 @@ class FakeList:
         """Serve the waiter its body as soon as there is one; first come, first served."""
         self.waiting.append((owner, waiter))
         self._serve()
+
+    def bury(self, lost: Dead) -> None:
+        if lost.list_key == "":
+            self.dead.append(lost.record)
+        elif lost.list_key is not None:
+            self.elsewhere.setdefault(lost.list_key, []).append(lost.record)
 
     def next_due(self) -> int | None:
         return min(self.retries.values(), default=None)
@@ -196,8 +206,10 @@ class FakeListQueue:
             size += cost
             return True
 
-        def fresh(body: bytes) -> Message:
-            message = Message(self.shared.new_id(), body, now_ms)
+        def fresh(element: bytes) -> Message:
+            envelope = unpack_envelope(element)
+            own_id = self.shared.new_id() if envelope.id is None else envelope.id
+            message = Message(own_id, envelope.body, now_ms, head=envelope.head)
             self.shared.messages[message.id] = message
             return message
 
@@ -213,7 +225,7 @@ class FakeListQueue:
             claimed.append(fresh(self.shared.pop_head()))
         self._own.leases.update(message.id for message in claimed)
         available = len(self._own.taken) + len(self.shared.source) + due
-        return Claim(tuple(claimed), available, self.shared.next_due())
+        return Claim(tuple(claimed), available, self.shared.next_due(), self.shared.redrive)
 
     def _settle(self, settlement: Settlement) -> None:
         for one in settlement.done:
@@ -228,7 +240,7 @@ class FakeListQueue:
             self._own.leases.discard(fate.id)
         for lost in settlement.dead:
             if lost.id in self._own.leases and self.shared.messages.pop(lost.id, None) is not None:
-                self.shared.dead.append(lost.record)
+                self.shared.bury(lost)
             self._own.leases.discard(lost.id)
 
 

@@ -65,7 +65,29 @@ def test_the_dead_letter_list_is_the_destination_then_the_tag_then_the_default()
     assert mapping(source_arn=OWN, tags=tags, on_failure=f"{OWN}-failed").dead_letter_key == "orders-failed"
 
 
-def test_a_dead_letter_list_lives_beside_its_source() -> None:
+def test_a_destination_elsewhere_is_posted_to_and_one_beside_the_source_is_not() -> None:
     elsewhere = "arn:hearth:redis:us-east-1:000000000000:bank/list/failed"
+    topic = "arn:aws:sns:us-east-1:000000000000:failed"
+    own = "arn:hearth:redis:us-east-1:000000000000:hearth/list/jobs"
+    queue = "arn:aws:sqs:us-east-1:000000000000:failed"
+
+    for destination in (elsewhere, topic, queue):
+        posted = checked(mapping(source_arn=OWN, on_failure=destination), {"shop", "bank"})
+        assert (posted.is_failure_posted, posted.failure_key) == (True, None)
+    for destination in (f"{own}-failed", queue):
+        beside = checked(mapping(source_arn=own, on_failure=destination), ())
+        assert not beside.is_failure_posted
+        assert beside.dead_letter_key == beside.failure_key
+    assert not mapping(source_arn=OWN).is_failure_posted
+
+
+def test_a_list_is_no_dead_letter_list_of_its_own() -> None:
     with pytest.raises(InvalidParameterValue, match="DestinationConfig"):
-        checked(mapping(source_arn=OWN, on_failure=elsewhere), {"shop", "bank"})
+        checked(mapping(source_arn=OWN, on_failure=OWN), {"shop"})
+
+
+def test_a_list_that_keeps_order_takes_small_batches_without_a_window() -> None:
+    fifo = "arn:hearth:redis:us-east-1:000000000000:hearth/list/jobs.fifo"
+    assert mapping(source_arn=fifo).is_fifo
+    with pytest.raises(InvalidParameterValue, match="FIFO"):
+        checked(mapping(source_arn=fifo, window_s=1), ())

@@ -22,6 +22,7 @@ from hearth.core.invocation import (
 )
 from hearth.core.provisioning import ProvisionedState
 from hearth.ports import Slot
+from hearth_gateway.asynchronous.testing import RecordingCourier
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.mapping_state import State
 from hearth_gateway.sources.list_source import ListSource
@@ -225,6 +226,7 @@ class Stage:
     scheduler: ScriptedScheduler = field(default_factory=ScriptedScheduler)
     functions: NamedFunctions = field(default_factory=lambda: NamedFunctions("worker"))
     jobs: FakeList = field(default_factory=FakeList)
+    courier: RecordingCourier = field(default_factory=RecordingCourier)
 
     def __post_init__(self) -> None:
         self.around = Surroundings(
@@ -234,6 +236,7 @@ class Stage:
             region="us-east-1",
             account="000000000000",
             max_receive_count=3,
+            courier=self.courier,
         )
         self.queue = FakeListQueue(self.jobs, f"run-1/{self.mapping.uuid}")
         self.source = ListSource(self.mapping, self.queue, self.around)
