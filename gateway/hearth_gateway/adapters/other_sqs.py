@@ -4,11 +4,15 @@ Rule: a connection's URL is read anew whenever it has changed; who asks gets the
 State: `_clients` is changed here only, on one event loop.
 """
 
+from functools import partial
+
 from hearth.connections import ConnectionBook
 from hearth.core.connection_url import BadConnectionUrl, SqsService, parse_connection_url
 from hearth_gateway.adapters.sqs_client import SqsClient, SqsPlace
 from hearth_gateway.core.addresses import QueueAddress
-from hearth_gateway.sources.ports import Clock, QueueUnavailable
+from hearth_gateway.core.mapping import EventSourceMapping
+from hearth_gateway.sources.ports import Clock, QueueUnavailable, Surroundings
+from hearth_gateway.sources.sqs_source import SqsSource
 
 
 class OtherSqs:
@@ -35,6 +39,18 @@ class OtherSqs:
         if known is None:
             known = self._clients[address.connection] = SqsClient(self._place(address.connection), self._clock)
         return known
+
+    def source(self, mapping: EventSourceMapping, around: Surroundings) -> SqsSource | None:
+        """The source of a mapping on a queue of another SQS; None for any other mapping."""
+        address = mapping.source
+        if not isinstance(address, QueueAddress) or not self.is_other(address):
+            return None
+        return SqsSource(mapping, partial(self._there, address), around)
+
+    def _there(self, address: QueueAddress) -> SqsClient:
+        found = self.find(address)
+        assert found is not None  # `is_other` said so, and that does not change
+        return found
 
     async def close(self) -> None:
         """Drop all connections."""

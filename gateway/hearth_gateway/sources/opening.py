@@ -10,12 +10,23 @@ from hearth_gateway.sources.ports import Queues, QueueUnavailable, Source, Surro
 Opener = Callable[[EventSourceMapping], Source]
 
 
+def _none(mapping: EventSourceMapping) -> Source | None:
+    """Every queue is Hearth's own."""
+    return None
+
+
 class OpenSources:
-    """The sources of this Hearth. `openers` are those of the kinds that are no queues."""
+    """The sources of this Hearth. `openers` are those of the kinds that are no queues; `other_sqs` opens the source of
+    a queue of another SQS, and gives None for one of Hearth's own."""
 
     def __init__(
-        self, around: Surroundings, queues: Queues, openers: Mapping[SourceKind, Opener] | None = None
+        self,
+        around: Surroundings,
+        queues: Queues,
+        openers: Mapping[SourceKind, Opener] | None = None,
+        other_sqs: Callable[[EventSourceMapping], Source | None] = _none,
     ) -> None:
+        self._other_sqs = other_sqs
         self._around = around
         self._queues = queues
         self._openers = openers or {}
@@ -24,6 +35,9 @@ class OpenSources:
         """See `Sources`."""
         match mapping.kind:
             case SourceKind.QUEUE | SourceKind.LIST:
+                found = self._other_sqs(mapping)
+                if found is not None:
+                    return found
                 queue = self._queues.open(mapping)
                 return ListSource(mapping, queue, self._around, is_successor=is_successor)
             case SourceKind.STREAM | SourceKind.CHANNEL:
