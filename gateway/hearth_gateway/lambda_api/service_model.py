@@ -20,8 +20,8 @@ CLASSIC_MAXIMA = {"Timeout": 900, "MemorySize": 10_240, "EphemeralStorageSize": 
 # The service refuses an unknown runtime with an InvalidParameterValueException of its own, not by this check.
 OPEN_ENUMS = frozenset({"Runtime"})
 
-# Event sources and destinations may also be Redis lists of this platform's own ARN form.
-OWN_ARN = r"arn:hearth:redis:[a-z0-9-]*:(\d{12})?:.+"
+# Event sources and destinations may also be of this platform's own ARN forms: see `core/addresses`.
+OWN_ARN = r"arn:hearth:(?:redis|sqs|webhook):[a-z0-9-]*:(\d{12})?:.+"
 OWN_ARN_SHAPES = frozenset({"Arn", "DestinationArn"})
 
 
