@@ -126,7 +126,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         plane = await stack.enter_async_context(
             control_plane(endpoint, registry, packages, layers=layers, objects=objects, images=container_images)
         )
-        office = await stack.enter_async_context(post_office(settings, url))
+        office = await stack.enter_async_context(post_office(settings, url, objects))
         around_sources = SourceSurroundings(
             engine,
             RegistryFunctions(registry),

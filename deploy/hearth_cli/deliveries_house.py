@@ -11,18 +11,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from hearth.adapters.redis_store import RedisWebhookStore, connect
 from hearth.config import Settings
 from hearth.ports import Scheduler
 from hearth.registry import Registry
+from hearth.sealing import Sealer
+from hearth_cli.locations import data_dir, sealing_key
 from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.adapters.redis_events import RedisDeliveries, RedisEvents
 from hearth_gateway.adapters.redis_events_shelf import EventRedis, Keeping
 from hearth_gateway.adapters.redis_targets import RedisListTarget, RedisStreamTarget
-from hearth_gateway.asynchronous.deliveries import Deliveries
+from hearth_gateway.adapters.webhook_client import WebhookTarget
+from hearth_gateway.asynchronous.deliveries import Deliveries, WebUrl
 from hearth_gateway.asynchronous.dispatcher import AsyncInvocations, House
 from hearth_gateway.asynchronous.ports import Target
 from hearth_gateway.asynchronous.posting import DurableCourier
-from hearth_gateway.core.addresses import ListAddress, QueueAddress, StreamAddress
+from hearth_gateway.asynchronous.targets import Buckets, BucketTarget
+from hearth_gateway.asynchronous.webhook_book import WebhookBook
+from hearth_gateway.core.addresses import BucketAddress, ListAddress, StreamAddress, WebhookAddress
 from hearth_gateway.core.authorization import Place
 from hearth_gateway.core.tracing import TRACE_BYTES, trace_header
 from hearth_gateway.sources.ports import Clock
@@ -44,7 +50,7 @@ class PostOffice:
 
 
 @asynccontextmanager
-async def post_office(settings: Settings, url: str) -> AsyncIterator[PostOffice]:
+async def post_office(settings: Settings, url: str, buckets: Buckets) -> AsyncIterator[PostOffice]:
     """Open while the `with` lasts."""
     redis = EventRedis(url)
     keeping = Keeping(
@@ -56,7 +62,9 @@ async def post_office(settings: Settings, url: str) -> AsyncIterator[PostOffice]
     deliveries = RedisDeliveries(redis, keeping)
     courier = DurableCourier(deliveries, Place(settings.region, settings.account), new_trace=_new_trace)
     try:
-        yield PostOffice(redis, RedisEvents(redis, keeping), deliveries, courier)
+        office = PostOffice(redis, RedisEvents(redis, keeping), deliveries, courier)
+        office.targets[BucketAddress] = BucketTarget(buckets)
+        yield office
     finally:
         await redis.close()
 
@@ -86,8 +94,22 @@ async def async_invocations(
 def own_targets(office: PostOffice, connections: RedisConnections) -> None:
     """Enter who delivers to what needs no other part."""
     office.targets[ListAddress] = RedisListTarget(connections)
-    office.targets[QueueAddress] = RedisListTarget(connections)
     office.targets[StreamAddress] = RedisStreamTarget(connections)
+
+
+@asynccontextmanager
+async def webhooks(settings: Settings, office: PostOffice, url: str) -> AsyncIterator[WebhookBook]:
+    """The registered webhooks; entered as targets, and called while the `with` lasts."""
+    client = connect(url)
+    book = WebhookBook(RedisWebhookStore(client), Sealer(sealing_key(data_dir(settings))))
+    target = WebhookTarget(book.find, time.time, reaches_inside=settings.webhook_reach == "everywhere")
+    try:
+        await book.load()
+        office.targets[WebhookAddress] = office.targets[WebUrl] = target
+        yield book
+    finally:
+        await target.close()
+        await client.aclose()
 
 
 @asynccontextmanager

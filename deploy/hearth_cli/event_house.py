@@ -10,25 +10,28 @@ from dataclasses import dataclass, field
 from hearth.config import Settings
 from hearth.connections import ConnectionBook
 from hearth.registry import Registry
+from hearth_cli.bus_house import own_buses
 from hearth_cli.connections_house import ServerChecks
-from hearth_cli.deliveries_house import PostOffice, deliveries, own_targets
+from hearth_cli.deliveries_house import PostOffice, deliveries, own_targets, webhooks
 from hearth_cli.guards import Doors
 from hearth_cli.queues_house import own_queues
 from hearth_cli.schedules_house import own_timers, scheduling
 from hearth_cli.sqs_house import own_sqs
-from hearth_gateway import connection_pages
+from hearth_gateway import connection_pages, invocation_pages, webhook_pages
 from hearth_gateway.adapters.other_sqs import OtherSqs
 from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.asynchronous.dispatcher import AsyncInvocations
 from hearth_gateway.connection_pages import ConnectionPages
 from hearth_gateway.core.addresses import QueueAddress
 from hearth_gateway.core.authorization import Place
+from hearth_gateway.invocation_pages import InvocationPages
 from hearth_gateway.neighbours.calls import NeighbourService
-from hearth_gateway.neighbours.service_choice import SCHEDULER, SQS
+from hearth_gateway.neighbours.service_choice import EVENTS, SCHEDULER, SQS
 from hearth_gateway.neighbours.sqs_target import QueueTarget
 from hearth_gateway.own_pages import OwnPage
 from hearth_gateway.schedules import pages as schedule_pages
 from hearth_gateway.sources.ports import Clock
+from hearth_gateway.webhook_pages import WebhookPages
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,11 @@ async def event_house(on: Foundation) -> AsyncIterator[EventHouse]:
         schedules = await scheduling(on.settings, on.connections, timers, doors=on.doors, clock=on.clock)
         house.services[SCHEDULER] = schedules.service
         house.pages[schedule_pages.PREFIX] = schedules.page
+        hooks = await stack.enter_async_context(webhooks(on.settings, on.office, on.url))
+        house.pages[webhook_pages.PREFIX] = WebhookPages(hooks, on.doors.gate, place)
+        house.pages[invocation_pages.PREFIX] = InvocationPages(on.invocations, on.doors.gate, place)
+        buses = own_buses(on.url, on.office, timers, place, clock=on.clock)
+        house.services[EVENTS] = await stack.enter_async_context(buses)
         # The parts come here. Deliveries begin when every part has entered its targets, so they come last.
         engine = await stack.enter_async_context(deliveries(on.office, on.clock))
         house.health["deliveries"] = engine.health

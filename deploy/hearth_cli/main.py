@@ -14,8 +14,10 @@ from hearth_cli import (
     commands_hello,
     commands_house,
     commands_images,
+    commands_invocations,
     commands_keys,
     commands_schedules,
+    commands_webhooks,
 )
 from hearth_cli.console import Failure, err, out
 
@@ -61,6 +63,8 @@ for _command in (
     app.command()(_command)
 app.add_typer(commands_images.app, name="images")
 app.add_typer(commands_keys.app, name="keys")
+app.add_typer(commands_invocations.app, name="invocations")
+app.add_typer(commands_webhooks.app, name="webhooks")
 app.add_typer(commands_schedules.app, name="schedules")
 app.add_typer(commands_connections.app, name="connections")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from hearth_gateway.adapters.redis_connections import RedisConnections, Script
 from hearth_gateway.asynchronous.ports import TargetRefused, TargetUnavailable
-from hearth_gateway.core.addresses import OWN_CONNECTION, ListAddress, QueueAddress, StreamAddress, parse_address
+from hearth_gateway.core.addresses import ListAddress, StreamAddress, parse_address
 from hearth_gateway.core.parcel import Parcel
 from hearth_gateway.sources.ports import QueueUnavailable
 
@@ -29,8 +29,6 @@ class RedisListTarget:
     async def deliver(self, parcel: Parcel) -> None:
         """See `Target`."""
         address = parse_address(parcel.target)
-        if isinstance(address, QueueAddress) and not address.connection:
-            address = ListAddress(OWN_CONNECTION, address.name)
         if not isinstance(address, ListAddress):
             raise TargetRefused(f"{parcel.target} is no list", "InvalidTarget")
         await _run(self._connections, _PUSH, address, [parcel.body])

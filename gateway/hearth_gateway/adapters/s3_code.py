@@ -79,7 +79,23 @@ class S3Objects:
             given_up.set()
             raise
 
+    async def store(self, bucket: str, key: str, body: bytes) -> None:
+        """Write an object, whole. Raises HearthError."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._store, bucket, key, body)
+
     # Everything below runs in threads.
+
+    def _store(self, bucket: str, key: str, body: bytes) -> None:
+        try:
+            self._made().put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+        except ClientError as error:
+            raise _not_stored(bucket, error) from error
+        except (NoCredentialsError, PartialCredentialsError) as error:
+            raise InvalidParameterValue("No credentials for S3 are configured.") from error
+        except ParamValidationError as error:
+            raise InvalidParameterValue(str(error)) from error
+        except (BotoCoreError, OSError, RecursionError) as error:
+            raise ServiceError(f"The object could not be written to S3: {error}") from error
 
     def _fetch(
         self, name: ObjectName, target: Path, *, max_bytes: int, ends_at: float, given_up: threading.Event
@@ -143,6 +159,14 @@ def _config(*, has_own_endpoint: bool) -> Config:
         response_checksum_validation="when_required",
         ignore_configured_endpoint_urls=True,
     )
+
+
+def _not_stored(bucket: str, error: ClientError) -> InvalidParameterValue | ServiceError:
+    """What S3 answered to a write: what is the server's or about being too fast may be well later."""
+    said = error.response.get("Error", {})
+    words = f"{bucket}: {said.get('Code', 'Unknown')}: {said.get('Message', '')}"
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return ServiceError(words) if status >= 500 or status == 429 else InvalidParameterValue(words)  # noqa: PLR2004
 
 
 def _refused(name: ObjectName, error: ClientError) -> AccessDenied | InvalidParameterValue | ServiceError:

@@ -27,6 +27,8 @@ LAYERS_KEY = "hearth:layers"
 MOVE_TASKS_KEY = "hearth:sqs-move-tasks"
 EVENT_BUSES_KEY = "hearth:event-buses"
 CONNECTIONS_KEY = "hearth:connections"
+WEBHOOKS_KEY = "hearth:webhooks"
+REDRIVES_KEY = "hearth:redrives"
 
 MAX_CONNECTIONS = 64
 """Writes at once; each holds its connection until the server's disk has it, up to a second."""
@@ -156,6 +158,20 @@ class RedisConnectionStore(_RedisHash):
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         super().__init__(client, CONNECTIONS_KEY)
+
+
+class RedisWebhookStore(_RedisHash):
+    """The home of registered webhooks on Redis."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        super().__init__(client, WEBHOOKS_KEY)
+
+
+class RedisRedriveStore(_RedisHash):
+    """The home of redrives of dead letters on Redis."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        super().__init__(client, REDRIVES_KEY)
 
 
 class RedisAccessKeyStore(_RedisHash):
