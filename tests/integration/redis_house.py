@@ -34,6 +34,8 @@ from hearth_gateway.sources.ports import QueueUnavailable, Surroundings, SystemC
 
 NAME = "other"
 """The name of the connection that tests use."""
+SLOTS_EACH = 5_462
+"""Slots of each of a cluster's three masters, but for the last, which has fewer."""
 _START_S = 20.0
 
 
@@ -133,6 +135,51 @@ def _tar(files: Mapping[str, bytes]) -> bytes:
             info.size, info.mode = len(content), 0o644
             archive.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
+
+
+# -- a cluster --------------------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """Three masters."""
+
+    def __init__(self, made: Servers) -> None:
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+        self.nodes = [made.add(*options) for _ in range(3)]
+        self.hosts = [node.host for node in self.nodes]
+        self.clients = [Redis(host=host, decode_responses=True) for host in self.hosts]
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://127.0.0.1:1,{self.hosts[0]}:6379"
+
+    async def join(self) -> None:
+        for number, client in enumerate(self.clients):
+            first, last = number * SLOTS_EACH, min(16_383, (number + 1) * SLOTS_EACH - 1)
+            await self.ask(client, "CLUSTER", "ADDSLOTSRANGE", first, last)
+            if number:
+                await self.ask(client, "CLUSTER", "MEET", self.hosts[0], 6379)
+        for client in self.clients:
+            while "cluster_state:ok" not in await self.ask(client, "CLUSTER", "INFO"):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    async def move(self, slot: int, source: int, target: int) -> None:
+        """The slot and its keys, while everybody works."""
+        ids = [await self.ask(client, "CLUSTER", "MYID") for client in self.clients]
+        await self.ask(self.clients[target], "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+        await self.ask(self.clients[source], "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+        while keys := await self.ask(self.clients[source], "CLUSTER", "GETKEYSINSLOT", slot, 100):
+            await self.ask(self.clients[source], "MIGRATE", self.hosts[target], 6379, "", 0, 5_000, "KEYS", *keys)
+        for number in (target, source, 3 - source - target):
+            await self.ask(self.clients[number], "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+
+    @staticmethod
+    async def ask(client: Redis, *command: str | int) -> Any:
+        return await client.execute_command(*command)  # type: ignore[no-untyped-call] # redis-py's own gap
+
+    async def close(self) -> None:
+        for client in self.clients:
+            await client.aclose()
 
 
 # -- certificates -----------------------------------------------------------------------------------------------------

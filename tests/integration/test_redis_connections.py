@@ -11,7 +11,9 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 from tests.integration.redis_house import (
     NAME,
+    SLOTS_EACH,
     Authority,
+    Cluster,
     Server,
     Servers,
     free_port,
@@ -202,54 +204,12 @@ async def test_a_failover_loses_nothing_that_the_new_master_had(made: Servers) -
 # -- a cluster --------------------------------------------------------------------------------------------------------
 
 
-class Cluster:
-    """Three masters."""
-
-    def __init__(self, made: Servers) -> None:
-        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-        self.nodes = [made.add(*options) for _ in range(3)]
-        self.hosts = [node.host for node in self.nodes]
-        self.clients = [Redis(host=host, decode_responses=True) for host in self.hosts]
-
-    @property
-    def url(self) -> str:
-        return f"redis+cluster://127.0.0.1:1,{self.hosts[0]}:6379"
-
-    async def join(self) -> None:
-        for number, client in enumerate(self.clients):
-            first, last = number * 5_462, min(16_383, number * 5_462 + 5_461)
-            await self.ask(client, "CLUSTER", "ADDSLOTSRANGE", first, last)
-            if number:
-                await self.ask(client, "CLUSTER", "MEET", self.hosts[0], 6379)
-        for client in self.clients:
-            while "cluster_state:ok" not in await self.ask(client, "CLUSTER", "INFO"):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-
-    async def move(self, slot: int, source: int, target: int) -> None:
-        """The slot and its keys, while everybody works."""
-        ids = [await self.ask(client, "CLUSTER", "MYID") for client in self.clients]
-        await self.ask(self.clients[target], "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
-        await self.ask(self.clients[source], "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
-        while keys := await self.ask(self.clients[source], "CLUSTER", "GETKEYSINSLOT", slot, 100):
-            await self.ask(self.clients[source], "MIGRATE", self.hosts[target], 6379, "", 0, 5_000, "KEYS", *keys)
-        for number in (target, source, 3 - source - target):
-            await self.ask(self.clients[number], "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
-
-    @staticmethod
-    async def ask(client: Redis, *command: str | int) -> Any:
-        return await client.execute_command(*command)  # type: ignore[no-untyped-call] # redis-py's own gap
-
-    async def close(self) -> None:
-        for client in self.clients:
-            await client.aclose()
-
-
 def keys_of_all_nodes() -> list[str]:
     """A list for each of the three masters."""
     found: dict[int, str] = {}
     while len(found) < 3:
         one = key()
-        found[key_slot(one.encode()) // 5_462] = one
+        found[key_slot(one.encode()) // SLOTS_EACH] = one
     return [found[number] for number in range(3)]
 
 
