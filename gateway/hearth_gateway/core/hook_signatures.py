@@ -1,14 +1,16 @@
 """Whether a webhook's request comes from who it should: a signature over its raw body, or a secret that it carries.
 
-| style | where | over what |
+| style | where | over what (`t`: the timestamp) |
 |---|---|---|
 | github | `X-Hub-Signature-256: sha256=<hex>` | the body |
-| stripe | `Stripe-Signature: t=<seconds>,v1=<hex>` | `<t>.<body>`, at most 5 minutes old |
-| slack | `X-Slack-Signature: v0=<hex>`, `X-Slack-Request-Timestamp` | `v0:<timestamp>:<body>`, at most 5 minutes old |
-| standard | `webhook-signature: v1,<base64>`, `webhook-id`, `webhook-timestamp` | `<id>.<timestamp>.<body>`, 5 minutes |
-| generic | a header of one's own choice | the body, or `<timestamp>.<body>` |
+| stripe | `Stripe-Signature: t=<seconds>,v1=<hex>` | `<t>.<body>` |
+| slack | `X-Slack-Signature: v0=<hex>`, `X-Slack-Request-Timestamp` | `v0:<t>:<body>` |
+| standard | `webhook-signature: v1,<base64>`, `webhook-id`, `webhook-timestamp` | `<id>.<t>.<body>` |
+| generic | a header of one's own choice | the body, or `<t>.<body>` |
 | s3, minio | `Authorization: Bearer <secret>` | nothing: the secret itself |
 | none | nowhere | nothing: everybody is let in |
+
+A timestamp may be 5 minutes from now.
 
 Rule 1: secrets are compared in constant time, all of them, whichever fits.
 Rule 2: the body is what came by wire; nothing is parsed before it is proved.
@@ -66,7 +68,8 @@ class Scheme:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What is to be proved: signatures found, and the words that they should be of. With `at_s` it is as old as that."""
+    """What is to be proved: signatures found, and the words that they should be of. `at_s`: when that was, if it says
+    so."""
 
     signatures: tuple[bytes, ...]
     words: bytes
