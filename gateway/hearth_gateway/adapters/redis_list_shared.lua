@@ -158,7 +158,9 @@ local function sign_of_life(session, ttl_ms)
   return true
 end
 
+-- When there is something to receive that does not lie in the list; a group that is open has something now.
 local function next_due()
+  if is_fifo and redis.call('EXISTS', open) == 1 then return tonumber(now) end
   local first = redis.call('ZRANGE', is_fifo and blocked or retries, 0, 0, 'WITHSCORES')[2]
   return first and first ~= TAKEN and tonumber(first) or -1
 end

@@ -155,7 +155,7 @@ _NO_QUEUE = (
 )
 _NO_DESTINATION = "Unsupported DestinationConfig parameter for given event source mapping type."
 _TO_LIST = {"OnFailure": {"Destination": "arn:hearth:redis:us-east-1:000000000000:shop/list/failed"}}
-_ELSEWHERE = {"OnFailure": {"Destination": ARN}}
+_TO_ITSELF = {"OnFailure": {"Destination": OWN}}
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ _ELSEWHERE = {"OnFailure": {"Destination": ARN}}
             "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10",
         ),
         ({"DestinationConfig": _TO_LIST}, _NO_DESTINATION),
-        ({"EventSourceArn": OWN, "DestinationConfig": _ELSEWHERE}, _NO_DESTINATION),
+        ({"EventSourceArn": OWN, "DestinationConfig": _TO_ITSELF}, _NO_DESTINATION),
         ({"EventSourceArn": OWN, "Tags": {"hearth:dead-letter-list": "orders:new"}}, _NO_DESTINATION),
         (
             {"MaximumRetryAttempts": 3},
