@@ -11,7 +11,13 @@ import redis.asyncio
 from hearth.adapters.redis_store import RedisConnectionStore
 from hearth.config import Settings
 from hearth.connections import ConnectionBook
-from hearth.core.connection_url import SqsService, parse_connection_url
+from hearth.core.connection_url import (
+    BadConnectionUrl,
+    SingleRedis,
+    SqsService,
+    parse_connection_url,
+    parse_redis_url,
+)
 from hearth.core.errors import InvalidParameterValue
 from hearth.registry import Registry
 from hearth.sealing import Sealer
@@ -36,6 +42,7 @@ async def open_connections(
 ) -> AsyncIterator[tuple[ConnectionBook, RedisConnections]]:
     """Every connection, those of the configuration included, and Redis by their names: a URL that changes is taken up
     at once. Raises Failure for a connection of the configuration that is none."""
+    _check_own(own_url)
     sealer = Sealer(sealing_key(place))
     try:
         book = ConnectionBook(RedisConnectionStore(client), sealer, settings.connections)
@@ -45,6 +52,16 @@ async def open_connections(
     async with RedisConnections(lambda name: own_url if name == OWN_CONNECTION else book.url(name)) as connections:
         book.on_change(connections.changed)
         yield book, connections
+
+
+def _check_own(url: str) -> None:
+    """Everything of Hearth's own is on one server. Raises Failure for a URL that says otherwise, without showing it."""
+    try:
+        is_single = isinstance(parse_redis_url(url), SingleRedis)
+    except BadConnectionUrl as error:
+        raise Failure(f"redis_url cannot be used: {error}") from None
+    if not is_single:
+        raise Failure("redis_url must be one server (redis://, rediss:// or unix://); others can be connections")
 
 
 class ConnectionUsers:

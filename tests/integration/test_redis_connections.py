@@ -22,10 +22,13 @@ from tests.integration.redis_house import (
     working,
     written,
 )
+from tests.unit.gateway.sources.stage import mapping
 
 from hearth_gateway.adapters.redis_check import check_redis
 from hearth_gateway.adapters.redis_connections import RedisConnections, Script
+from hearth_gateway.adapters.redis_list import RedisQueues
 from hearth_gateway.core.durability import Durability, durability_of
+from hearth_gateway.core.mapping import TAG_DEAD_LETTER_LIST
 from hearth_gateway.sources.ports import QueueUnavailable
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
@@ -211,6 +214,18 @@ def keys_of_all_nodes() -> list[str]:
         one = key()
         found[key_slot(one.encode()) // SLOTS_EACH] = one
     return [found[number] for number in range(3)]
+
+
+async def test_a_list_whose_dead_letters_would_be_on_another_node_is_refused() -> None:
+    plain = mapping(source_arn=f"arn:hearth:redis:us-east-1:000000000000:{NAME}/list/jobs")
+    tagged = mapping(source_arn=f"arn:hearth:redis:us-east-1:000000000000:{NAME}/list/{{jobs}}")
+    named = mapping(source_arn=plain.source_arn, tags={TAG_DEAD_LETTER_LIST: "{jobs}:dead"})
+    async with RedisConnections.fixed("redis://127.0.0.1:1", {NAME: "redis+cluster://127.0.0.1:1"}) as connections:
+        queues = RedisQueues(connections, run="run", previous_run=None)
+        with pytest.raises(QueueUnavailable, match="one hash slot"):
+            queues.open(plain)
+        for fine in (tagged, named):
+            await queues.open(fine).close()
 
 
 async def test_lists_on_all_nodes_of_a_cluster_are_worked_off_also_while_a_slot_moves(made: Servers) -> None:

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from hearth.core.connection_url import BadConnectionUrl, Place, parse_redis_url
-from hearth_gateway.adapters.redis_routes import COMMAND_TIMEOUT_S, Route, route_of
+from hearth_gateway.adapters.redis_routes import COMMAND_TIMEOUT_S, ClusterRoute, Route, route_of
 from hearth_gateway.core.addresses import OWN_CONNECTION
 from hearth_gateway.sources.ports import QueueUnavailable, StaleSession
 
@@ -69,6 +69,11 @@ class RedisConnection:
 
     def __repr__(self) -> str:
         return f"RedisConnection({self.name!r})"
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys live on several servers. Raises QueueUnavailable for a connection that is not there."""
+        return isinstance(self._found_route(), ClusterRoute)
 
     async def ask(
         self, key: str, call: Callable[[Redis], Awaitable[_T]], *, deadline_s: float = COMMAND_TIMEOUT_S

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.crc import key_slot
 
 from hearth_gateway.adapters.redis_connections import RedisConnection, RedisConnections, Script
 from hearth_gateway.core.envelope import unpack_envelope
@@ -23,10 +24,16 @@ from hearth_gateway.core.queue_batch import RECORD_OVERHEAD_BYTES, Message
 from hearth_gateway.core.retry import Settlement
 from hearth_gateway.core.sqs_attributes import redrive_policy
 from hearth_gateway.queues.ports import FIFO_SUFFIX
-from hearth_gateway.sources.ports import Claim, Gathered, ListQueue, Redrive
+from hearth_gateway.sources.ports import Claim, Gathered, ListQueue, QueueUnavailable, Redrive
 
 LIVENESS_TTL_MS = 10_000
 """An owner that has not beaten for this long is dead, and what it holds is taken over."""
+
+NOT_TOGETHER = (
+    "on a cluster a list and its dead-letter list must be in one hash slot: give the key a hash tag, as in {jobs}, "
+    "or name the dead-letter list so that it has one, as in {jobs}:dead"
+)
+"""A message leaves the one and enters the other in one step, which a cluster takes within a slot only."""
 
 _TAGGED = re.compile(r"\{[^{}]+\}")
 _TRANSITIONS = ("enter", "beat", "gather", "claim", "settle", "leave")
@@ -163,4 +170,7 @@ class RedisQueues:
 
     def open(self, mapping: EventSourceMapping) -> ListQueue:
         connection = self._connections.connection(mapping.address.connection)
+        slots = {key_slot(name.encode()) for name in (mapping.address.key, mapping.dead_letter_key)}
+        if connection.is_cluster and len(slots) > 1:
+            raise QueueUnavailable(NOT_TOGETHER)
         return RedisListQueue(connection, mapping, run=self._run, previous_run=self._previous_run)
