@@ -17,6 +17,7 @@ from hearth_cli.locations import data_dir
 
 _FILES = ("hearth.yaml", "hearth.toml")
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@]*):([^@]*)(?=@)")
+_PASSWORD_OPTION = re.compile(r"(?<=[?&]sentinel_password=)[^&]*")
 _MASK = "****"
 
 
@@ -87,7 +88,7 @@ def masked(value: Any) -> Any:
     """The value as it may be shown: passwords in URLs are hidden, paths are text."""
     match value:
         case str():
-            return _PASSWORD_IN_URL.sub(rf"\1:{_MASK}", value)
+            return _PASSWORD_OPTION.sub(_MASK, _PASSWORD_IN_URL.sub(rf"\1:{_MASK}", value))
         case SecretStr():
             return _MASK
         case dict():

@@ -104,7 +104,8 @@ def test_config_says_where_a_value_comes_from(run: Run, tmp_path: Path) -> None:
 
 def test_config_shows_no_password(run: Run, tmp_path: Path) -> None:
     (tmp_path / "hearth.yaml").write_text(
-        "redis_url: redis://me:s3cret@h:1/0\nconnections: {b: 'redis://:s3cret@h:2', c: 'redis://h:3'}\n"
+        "redis_url: redis://me:s3cret@h:1/0\nconnections: {b: 'redis://:s3cret@h:2', c: 'redis://h:3', "
+        "d: 'redis+sentinel://a/m?sentinel_password=s3cret&sentinel_username=u'}\n"
         "s3_secret_access_key: s3cret\n"
     )
     for arguments in (("config",), ("config", "--json")):
