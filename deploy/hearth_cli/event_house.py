@@ -11,7 +11,6 @@ from hearth.config import Settings
 from hearth.connections import ConnectionBook
 from hearth.registry import Registry
 from hearth_cli.bus_house import own_buses
-from hearth_cli.bus_house import own_buses
 from hearth_cli.connections_house import ServerChecks
 from hearth_cli.deliveries_house import PostOffice, deliveries, own_targets, webhooks
 from hearth_cli.guards import Doors
@@ -82,8 +81,6 @@ async def event_house(on: Foundation) -> AsyncIterator[EventHouse]:
         hooks = await stack.enter_async_context(webhooks(on.settings, on.office, on.url))
         house.pages[webhook_pages.PREFIX] = WebhookPages(hooks, on.doors.gate, place)
         house.pages[invocation_pages.PREFIX] = InvocationPages(on.invocations, on.doors.gate, place)
-        buses = own_buses(on.url, on.office, timers, place, clock=on.clock)
-        house.services[EVENTS] = await stack.enter_async_context(buses)
         buses = own_buses(on.url, on.office, timers, place, clock=on.clock)
         house.services[EVENTS] = await stack.enter_async_context(buses)
         # The parts come here. Deliveries begin when every part has entered its targets, so they come last.
