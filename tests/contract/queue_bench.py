@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,6 +49,10 @@ class Bench(Protocol):
         """What any producer does."""
         ...
 
+    async def restart(self) -> None:
+        """Whoever holds the store ends, and another opens it."""
+        ...
+
 
 class MemoryBench:
     def __init__(self) -> None:
@@ -63,14 +67,24 @@ class MemoryBench:
     async def push(self, name: str, *elements: bytes) -> None:
         self._memory.push(name, *elements)
 
+    async def restart(self) -> None:
+        """Memory has no life beyond its holder."""
+
 
 @dataclass
 class RedisBench:
+    url: str
     client: Redis
     clock: StandingClock
-    store: QueueStore
-    book: QueueBook
+    stack: AsyncExitStack
     suffix: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    async def restart(self) -> None:
+        await self.stack.aclose()
+        connection = (await self.stack.enter_async_context(RedisConnections.fixed(self.url))).connection()
+        opening = RedisQueueStore(connection, self.clock, arn_prefix=ARN_PREFIX)
+        self.store: QueueStore = await self.stack.enter_async_context(opening)
+        self.book: QueueBook = RedisQueueBook(connection, self.clock)
 
     def name(self, base: str) -> str:
         stem, dot, end = base.partition(".")
@@ -82,13 +96,11 @@ class RedisBench:
 
 @asynccontextmanager
 async def redis_bench(url: str) -> AsyncIterator[RedisBench]:
-    clock = StandingClock()
-    async with RedisConnections.fixed(url) as connections:
-        connection = connections.connection()
-        async with RedisQueueStore(connection, clock, arn_prefix=ARN_PREFIX) as store:
-            client = Redis.from_url(url)
-            yield RedisBench(client, clock, store, RedisQueueBook(connection, clock))
-            await client.aclose()
+    async with AsyncExitStack() as stack:
+        bench = RedisBench(url, Redis.from_url(url), StandingClock(), stack)
+        await bench.restart()
+        yield bench
+        await bench.client.aclose()
 
 
 def outgoing(
