@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from hearth_cli import (
     commands_connections,
+    commands_dead_letters,
     commands_functions,
     commands_hello,
     commands_house,
@@ -63,6 +64,7 @@ for _command in (
     app.command()(_command)
 app.add_typer(commands_images.app, name="images")
 app.add_typer(commands_keys.app, name="keys")
+app.add_typer(commands_dead_letters.app, name="dead-letters")
 app.add_typer(commands_invocations.app, name="invocations")
 app.add_typer(commands_webhooks.app, name="webhooks")
 app.add_typer(commands_schedules.app, name="schedules")

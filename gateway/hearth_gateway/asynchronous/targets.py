@@ -1,11 +1,10 @@
-"""Delivery to the topics and buses of this Hearth, and to buckets."""
+"""Delivery to the topics of this Hearth, and to buckets."""
 
 from typing import Protocol
 
 from hearth.core.errors import Fault, HearthError
 from hearth_gateway.asynchronous.ports import TargetRefused, TargetUnavailable
-from hearth_gateway.bus.ports import Buses
-from hearth_gateway.core.addresses import BucketAddress, BusAddress, TopicAddress, parse_address
+from hearth_gateway.core.addresses import BucketAddress, TopicAddress, parse_address
 from hearth_gateway.core.parcel import Parcel
 from hearth_gateway.topics.ports import Publication, Topics
 
@@ -41,23 +40,6 @@ class TopicTarget:
         )
         try:
             await self._topics.publish(address.name, publication)
-        except HearthError as error:
-            raise failure(error) from error
-
-
-class BusTarget:
-    """Puts bodies, which are whole events, on a bus."""
-
-    def __init__(self, buses: Buses) -> None:
-        self._buses = buses
-
-    async def deliver(self, parcel: Parcel) -> None:
-        """See `Target`."""
-        address = parse_address(parcel.target)
-        if not isinstance(address, BusAddress):
-            raise TargetRefused(f"{parcel.target} is no bus", "InvalidTarget")
-        try:
-            await self._buses.put(address.name, parcel.body, event_id=parcel.id, sender=parcel.sender)
         except HearthError as error:
             raise failure(error) from error
 

@@ -155,6 +155,10 @@ class EventSources:
             found.append(self._mappings[uuid])
         return found, None
 
+    def every(self) -> list[EventSourceMapping]:
+        """All mappings, in order of UUID."""
+        return [self._mappings[uuid] for uuid in self._uuids]
+
     def last_result(self, uuid: str) -> str:
         """`LastProcessingResult` since this Hearth started."""
         poller = self._pollers.get(uuid)
