@@ -155,7 +155,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         events = await stack.enter_async_context(async_invocations(settings, office, registry, engine, clock=clock))
         house = await stack.enter_async_context(
             event_house(
-                Foundation(settings, url, run, book, connections, other, registry, doors, events, office, clock)
+                Foundation(
+                    settings, url, run, book, connections, other, registry, doors, sources, events, office, clock
+                )
             )
         )
         services = Services(
@@ -174,6 +176,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             url_guard=doors.url_guard,
             neighbours=_neighbours(settings, doors, logs, house),
             pages=house.pages,
+            open_doors=house.open_doors,
         )
         await stack.enter_async_context(_server(settings, services, endpoint, also=inside.listen))
         log.info("serving", host=settings.host, port=settings.port, functions=inside.url)

@@ -9,6 +9,7 @@ import os
 import secrets
 import string
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hearth.sealing import KEY_BYTES
 from hearth_cli.console import Failure
 
 _KEY_PAIR = "access-key.json"
+_TOPIC_KEY = "topic-key.pem"
 _ACCESS_KEY_ALPHABET = string.ascii_uppercase + "234567"
 
 
@@ -131,6 +133,11 @@ def session_key(place: DataDir) -> bytes:
 def sealing_key(place: DataDir) -> bytes:
     """The key that secrets in the store are sealed with, made at the first call."""
     return bytes.fromhex(_made_once(place, "sealing-key", secrets.token_hex(KEY_BYTES)))
+
+
+def topic_key(place: DataDir, make: Callable[[], str]) -> str:
+    """The key that topics sign their messages with, as PEM, made at the first call, which takes a moment."""
+    return _made_once(place, _TOPIC_KEY, "" if (place.keys / _TOPIC_KEY).exists() else make())
 
 
 def redis_password(place: DataDir) -> str:

@@ -32,6 +32,7 @@ from hearth_gateway.auth.refusals import Refusals
 from hearth_gateway.auth.url_guard import UrlGuard
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.error_rendering import render
+from hearth_gateway.core.http_event import HttpRequest
 from hearth_gateway.core.http_head import Head, LowerHeaders
 from hearth_gateway.core.operations import ApiResponse, Route, route
 from hearth_gateway.core.sigv4 import Signed
@@ -43,6 +44,7 @@ from hearth_gateway.invoke import DRY_RUN, MAX_INVOKE_ASYNC_BYTES, REQUEST_ID, E
 from hearth_gateway.neighbours.entrance import NeighbourEntrance
 from hearth_gateway.neighbours.neighbours import Neighbours
 from hearth_gateway.neighbours.service_choice import is_of_neighbours
+from hearth_gateway.open_doors import OpenDoor
 from hearth_gateway.own_pages import (
     CODE_PREFIX,
     HEALTH,
@@ -110,6 +112,8 @@ class Services:
     neighbours: Neighbours
     pages: Mapping[str, OwnPage] = field(default_factory=dict)
     """Hearth's own further paths, by what they begin with (`/_hearth/invocations`)."""
+    open_doors: Mapping[str, OpenDoor] = field(default_factory=dict)
+    """Paths whose requests prove themselves in another way, by what they begin with (`/hooks/`)."""
 
 
 class GatewayServer:
@@ -286,6 +290,9 @@ class GatewayServer:
             return await self._urls.respond(request, path, query, identity)
         if path == HEALTH or path.startswith(CODE_PREFIX):
             return self._open_page(request, path, parse_qs(query), identity=identity)
+        for prefix, door in self._services.open_doors.items():
+            if path.startswith(prefix):
+                return await self._through(door, request, path, query, identity=identity)
         if is_of_neighbours(path):
             return _answer(await self._entrance.respond(request, _signed(request), identity), identity)
         ticket = self._authenticator.examine(_signed(request), request.remote or "").of_lambda()
@@ -347,6 +354,16 @@ class GatewayServer:
         async with self._uploads:
             body = await verify_aside(ticket, await read_body(request, MAX_UPLOAD_BYTES, operation))
             return await handle(found, pairs, request.headers, body)
+
+    async def _through(
+        self, door: OpenDoor, request: web.BaseRequest, path: str, query: str, *, identity: str
+    ) -> web.StreamResponse:
+        """What needs no signature of AWS's, because whoever stands behind the door knows another."""
+        body = await read_body(request, door.max_bytes, path)
+        protocol = f"HTTP/{request.version.major}.{request.version.minor}"
+        headers = tuple(request.headers.items())
+        arrived = HttpRequest(request.method, path, query, headers, body, request.remote or "", protocol)
+        return _answer(await door.respond(arrived, identity), identity)
 
     def _open_page(
         self, request: web.BaseRequest, path: str, query: Mapping[str, list[str]], *, identity: str

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
         default="open",
         description="function URLs without authentication: open, or required to have a public statement as on AWS",
     )
+    public_url: str | None = Field(
+        default=None,
+        description="where others reach this Hearth, in links that it gives away (topics, hooks); unset: host and port",
+    )
     region: str = Field(default="us-east-1", description="AWS region shown in ARNs")
     account: str = Field(default="000000000000", pattern=r"^\d{12}$", description="AWS account id shown in ARNs")
     instance: str = Field(default="main", pattern=r"^[a-z0-9-]{1,32}$", description="label of this Hearth's containers")
@@ -52,7 +56,8 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(default=None, description="your own Redis; unset: Hearth runs one in a container")
     redis_port: int = Field(default=9401, ge=1, le=65535, description="loopback port of Hearth's own Redis")
     connections: dict[str, str] = Field(
-        default_factory=dict, description="named Redis connections for event sources: name -> URL"
+        default_factory=dict,
+        description="named Redis and SQS connections for event sources: name -> URL (docs/connections.md)",
     )
 
     image_pull: Literal["missing", "always"] = Field(

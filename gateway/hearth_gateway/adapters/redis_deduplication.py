@@ -36,9 +36,9 @@ return 1
 
 
 class RedisDeduplication:
-    """The `Deduplication` on Redis."""
+    """The `Deduplication` on Redis. `space` keeps what different parts remember apart."""
 
-    def __init__(self, url: str, window_ms: int = WINDOW_MS) -> None:
+    def __init__(self, url: str, window_ms: int = WINDOW_MS, *, space: str = "sns") -> None:
         # Every call has its deadline around it here; the client's own would swallow cancellations on Python 3.11.
         pool = BlockingConnectionPool.from_url(
             url,
@@ -50,13 +50,14 @@ class RedisDeduplication:
         )
         self._client = Redis.from_pool(pool)
         self._window_ms = window_ms
+        self._space = space
 
     async def close(self) -> None:
         await self._client.aclose()
 
     async def claim(self, topic: str, key: str, message_id: str) -> Claim:
         async with self._client.pipeline(transaction=False) as pipe:
-            pipe.eval(_CLAIM, 2, _claim(topic, key), _counter(topic), message_id, str(self._window_ms))
+            pipe.eval(_CLAIM, 2, self._claim(topic, key), self._counter(topic), message_id, str(self._window_ms))
             pipe.execute_command("WAITAOF", 1, 0, FSYNC_TIMEOUT_MS)
             found, synced = await _asked(pipe.execute(raise_on_error=False))
         if isinstance(found, RedisError):
@@ -68,15 +69,13 @@ class RedisDeduplication:
         return Claim(message.decode(), int(sequence), is_new=done is None)
 
     async def finish(self, topic: str, key: str) -> None:
-        await _asked(self._client.eval(_FINISH, 1, _claim(topic, key)))
+        await _asked(self._client.eval(_FINISH, 1, self._claim(topic, key)))
 
+    def _claim(self, topic: str, key: str) -> str:
+        return f"hearth:{{{self._space}:{topic}}}:claim:{key}"
 
-def _claim(topic: str, key: str) -> str:
-    return f"hearth:{{sns:{topic}}}:claim:{key}"
-
-
-def _counter(topic: str) -> str:
-    return f"hearth:{{sns:{topic}}}:sequence"
+    def _counter(self, topic: str) -> str:
+        return f"hearth:{{{self._space}:{topic}}}:sequence"
 
 
 async def _asked(call: object) -> Any:

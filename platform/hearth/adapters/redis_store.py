@@ -24,6 +24,8 @@ ACCESS_KEYS_KEY = "hearth:access-keys"
 CAPACITY_PROVIDERS_KEY = "hearth:capacity-providers"
 ROLES_KEY = "hearth:roles"
 LAYERS_KEY = "hearth:layers"
+TOPICS_KEY = "hearth:topics"
+HOOKS_KEY = "hearth:hooks"
 MOVE_TASKS_KEY = "hearth:sqs-move-tasks"
 EVENT_BUSES_KEY = "hearth:event-buses"
 CONNECTIONS_KEY = "hearth:connections"
@@ -151,6 +153,20 @@ class RedisCapacityProviderStore(_RedisHash):
 
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         super().__init__(client, CAPACITY_PROVIDERS_KEY)
+
+
+class RedisTopicStore(_RedisHash):
+    """The home of topics and their subscriptions on Redis."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        super().__init__(client, TOPICS_KEY)
+
+
+class RedisHookStore(_RedisHash):
+    """The home of hooks on Redis."""
+
+    def __init__(self, client: "redis.asyncio.Redis") -> None:
+        super().__init__(client, HOOKS_KEY)
 
 
 class RedisConnectionStore(_RedisHash):
