@@ -13,6 +13,7 @@ from hearth_cli import (
     commands_dead_letters,
     commands_functions,
     commands_hello,
+    commands_hooks,
     commands_house,
     commands_images,
     commands_invocations,
@@ -67,6 +68,7 @@ app.add_typer(commands_keys.app, name="keys")
 app.add_typer(commands_dead_letters.app, name="dead-letters")
 app.add_typer(commands_invocations.app, name="invocations")
 app.add_typer(commands_webhooks.app, name="webhooks")
+app.add_typer(commands_hooks.app, name="hooks")
 app.add_typer(commands_schedules.app, name="schedules")
 app.add_typer(commands_connections.app, name="connections")
 
