@@ -6,6 +6,7 @@ Rule 2: a signal goes through a pidfd that was opened while the lock was held, s
 
 import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -123,7 +124,7 @@ def why_it_ended(place: DataDir) -> str:
 
 
 def stop(place: DataDir, *, grace_s: float = GRACE_S) -> bool:
-    """End the daemon: ask, ask again, kill. False if none ran. Returns when its lock is free."""
+    """End the daemon: ask, ask again, kill. False if none ran. Returns when its lock is free and it is gone."""
     until = time.monotonic() + _DEATH_LIMIT_S
     while (pid := running_pid(place)) == 0 and time.monotonic() < until:
         time.sleep(_LOOK_EVERY_S)
@@ -149,7 +150,7 @@ def _escalate(place: DataDir, handle: int, grace_s: float) -> None:
         (signal.SIGKILL, _DEATH_LIMIT_S),
     )
     for number, wait_s in steps:
-        if not is_locked(place.lock):
+        if _is_over(place, handle):
             return
         try:
             signal.pidfd_send_signal(handle, number)
@@ -157,9 +158,17 @@ def _escalate(place: DataDir, handle: int, grace_s: float) -> None:
             pass
         except PermissionError as error:
             raise Failure("the daemon belongs to another user; stop it as that user") from error
-        if wait_until(lambda: not is_locked(place.lock), wait_s):
+        if wait_until(lambda: _is_over(place, handle), wait_s):
             return
     raise Failure("the daemon does not die, not even by SIGKILL; is a disk hanging?")
+
+
+def _is_over(place: DataDir, handle: int) -> bool:
+    """Whether the lock is free and the process gone, which frees it a little earlier than it ends."""
+    if is_locked(place.lock):
+        return False
+    ended, _, _ = select.select([handle], [], [], 0)
+    return bool(ended)
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:

@@ -321,7 +321,8 @@ def house(engine: docker.DockerClient, settings: Mapping[str, str] | None = None
     finally:
         try:
             subject.command("down")
-            assert subject.leftovers() == []
+            left = subject.leftovers()
+            assert not left, left
         finally:
             subject.command("down", "--purge")
             shutil.rmtree(folder, ignore_errors=True)
