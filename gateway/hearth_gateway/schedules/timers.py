@@ -30,6 +30,8 @@ from hearth_gateway.sources.ports import Clock
 LONGEST_SLEEP_S = 15.0
 MOST_AT_ONCE = 100
 """Timers that are served in one step; those of a whole minute may be due together."""
+MOST_PARCELS = 500
+"""Parcels that are posted in one step; after a long absence one timer may have many."""
 FIRST_BACKOFF_MS = 100
 LONGEST_BACKOFF_MS = 30_000
 
@@ -195,8 +197,8 @@ class TimerEngine:
             (entry, take_step(entry.timer, self._marks.get(entry.timer.id), now_ms, self._missed)) for entry in batch
         ]
         parcels = [parcel for entry, step in steps for parcel in _parcels(entry, step, now_ms)]
-        if parcels:
-            await self._courier.post(parcels)
+        for start in range(0, len(parcels), MOST_PARCELS):
+            await self._courier.post(parcels[start : start + MOST_PARCELS])
         fired = {entry.timer.id: step.mark for entry, step in steps if step.scheduled}
         if fired:
             await self._store.advance(fired)
