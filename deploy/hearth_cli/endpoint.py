@@ -34,7 +34,12 @@ def url(settings: Settings) -> str:
 
 
 def lambda_client(settings: Settings, *, invokes: bool = False) -> Any:
-    """A botocore client of the Lambda API. One that invokes waits as long as a function may run, and never repeats.
+    """A botocore client of the Lambda API. One that invokes waits as long as a function may run, and never repeats."""
+    return service_client(settings, "lambda", invokes=invokes)
+
+
+def service_client(settings: Settings, service: str, *, invokes: bool = False) -> Any:
+    """A botocore client of one of Hearth's services.
 
     The user's own AWS profile, configuration and proxies have nothing to do with it.
     """
@@ -42,7 +47,7 @@ def lambda_client(settings: Settings, *, invokes: bool = False) -> Any:
     session = botocore.session.Session(session_vars={"profile": (None, None, None, None), **nothing})
     keys = key_pair(data_dir(settings))
     return session.create_client(
-        "lambda",
+        service,
         region_name=settings.region,
         endpoint_url=url(settings),
         aws_access_key_id=keys.access_key_id,

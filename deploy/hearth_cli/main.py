@@ -18,6 +18,7 @@ from hearth_cli import (
     commands_images,
     commands_invocations,
     commands_keys,
+    commands_queues,
     commands_schedules,
     commands_webhooks,
 )
@@ -70,6 +71,7 @@ app.add_typer(commands_invocations.app, name="invocations")
 app.add_typer(commands_webhooks.app, name="webhooks")
 app.add_typer(commands_hooks.app, name="hooks")
 app.add_typer(commands_schedules.app, name="schedules")
+app.add_typer(commands_queues.app, name="queues")
 app.add_typer(commands_connections.app, name="connections")
 
 
