@@ -18,12 +18,15 @@ from hearth_gateway.core.addresses import (
     parse_address,
 )
 from hearth_gateway.core.mapping_state import State
+from hearth_gateway.core.queue_batch import SQS_SHAPE
 from hearth_gateway.core.retry import RetryPolicy
 
 TAG_PRODUCER = "hearth:producer"
 """Mapping tag: `RPUSH` (default) or `LPUSH`, the command producers use; consumers take from the other end."""
 TAG_MAX_RECEIVE_COUNT = "hearth:max-receive-count"
 """Mapping tag: how many failed attempts send a message to the dead-letter list."""
+TAG_SHAPE = "hearth:shape"
+"""Mapping tag: `sqs` (default), a list's messages are records of a queue, or `s3`, records of an object store."""
 TAG_DEAD_LETTER_LIST = "hearth:dead-letter-list"
 """Mapping tag: the dead-letter list's key, on the same Redis; default `<key>:dead`."""
 
@@ -117,6 +120,10 @@ class EventSourceMapping:
     @property
     def producer(self) -> Producer:
         return Producer(self.tags.get(TAG_PRODUCER, Producer.RPUSH.value))
+
+    @property
+    def shape(self) -> str:
+        return self.tags.get(TAG_SHAPE, SQS_SHAPE)
 
     @property
     def is_partial(self) -> bool:

@@ -16,11 +16,13 @@ from hearth_gateway.core.mapping import (
     RESERVED,
     TAG_MAX_RECEIVE_COUNT,
     TAG_PRODUCER,
+    TAG_SHAPE,
     EventSourceMapping,
     Producer,
     SourceKind,
     StartingPosition,
 )
+from hearth_gateway.core.queue_batch import SHAPES, SQS_SHAPE
 
 NO_WINDOW = "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
 FIFO_BATCH = 10
@@ -121,6 +123,8 @@ def _check_dead_letters(mapping: EventSourceMapping) -> None:
 
 
 def _check_tags(tags: Mapping[str, str]) -> None:
+    if tags.get(TAG_SHAPE, SQS_SHAPE) not in SHAPES:
+        raise InvalidParameterValue(f"The tag {TAG_SHAPE} must be {' or '.join(SHAPES)}.")
     producer = tags.get(TAG_PRODUCER, Producer.RPUSH.value)
     if producer not in Producer.__members__:
         raise InvalidParameterValue(f"The tag {TAG_PRODUCER} must be RPUSH or LPUSH.")

@@ -13,10 +13,13 @@ import orjson
 from hearth.core.invocation import MAX_REQUEST_BYTES
 from hearth_gateway.core.envelope import PLAIN, Head
 from hearth_gateway.core.parcel import Attribute
+from hearth_gateway.core.s3_events import NotAnS3Event, s3_records
 from hearth_gateway.core.sqs_md5 import md5_of_attributes, md5_of_body
 
 RECORD_OVERHEAD_BYTES = 700
 """A bound for what the record shape adds to a body, for deciding how many raw bytes to claim at once."""
+SHAPES = (SQS_SHAPE, S3_SHAPE) = ("sqs", "s3")
+"""What functions get of a list's messages: records of a queue, or records of an object store."""
 ENCODING_ATTRIBUTE = "hearth.encoding"
 """The message attribute, `base64`, of a record whose body was not UTF-8."""
 
@@ -42,11 +45,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where messages come from, as their records say it."""
+    """Where messages come from, as their records say it. With the shape `s3` they hold what an object store says."""
 
     arn: str
     region: str
     account: str
+    shape: str = SQS_SHAPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def pack(messages: Iterable[Message], origin: Origin, limit: int = MAX_REQUEST_B
         if left_over:  # the batch is closed: the rest waits, measured when its turn comes
             left_over.append(message)
             continue
-        record = orjson.dumps(record_of(message, origin))
+        record = _written(message, origin)
         if len(record) > room:
             too_large.append(message)
         elif used + len(record) > room:
@@ -87,8 +91,19 @@ def pack(messages: Iterable[Message], origin: Origin, limit: int = MAX_REQUEST_B
             records.append(record)
             packed.append(message)
             used += len(record) + 1  # and a comma before the next
-    batch = Batch(tuple(packed), _OPEN + b",".join(records) + _CLOSE) if packed else None
+    batch = Batch(tuple(packed), _OPEN + b",".join(filter(None, records)) + _CLOSE) if packed else None
     return Packing(batch, tuple(left_over), tuple(too_large))
+
+
+def _written(message: Message, origin: Origin) -> bytes:
+    """The message's records, written. What should be an object store's and is not goes to the function as it is: it
+    fails there, in the function's own words, and is kept as every message that fails."""
+    if origin.shape == S3_SHAPE:
+        try:
+            return b",".join(map(orjson.dumps, s3_records(message.body, origin.region)))
+        except NotAnS3Event:
+            pass
+    return orjson.dumps(record_of(message, origin))
 
 
 def record_of(message: Message, origin: Origin) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class Batches:
     async def run(self, slot: Slot, function: FunctionVersion, claim: Claim, mapping: EventSourceMapping) -> None:
         """Run what is wanted of the claimed messages as one event, and settle all of them."""
         terms = terms_of(mapping, claim.redrive, self._around)
-        origin = Origin(mapping.source_arn, self._around.region, self._around.account)
+        origin = Origin(mapping.source_arn, self._around.region, self._around.account, mapping.shape)
         sifted = self._sift(claim.messages, origin, mapping)
         packing = pack(sifted.wanted, origin)
         await self._set_apart(sifted, packing, terms, mapping)

@@ -108,3 +108,34 @@ _json: st.SearchStrategy[Any] = st.recursive(
 @given(_json)
 def test_whatever_the_answer_only_messages_of_the_batch_can_fail(answer: Any) -> None:
     assert failed_items(orjson.dumps(answer), MESSAGES) <= ALL
+
+
+class TestObjectStores:
+    """What MinIO pushes to a Redis list with `format=access`, for functions that are written for S3."""
+
+    ORIGIN = Origin("arn:hearth:redis:us-east-1:000000000000:hearth/list/bucket", "us-east-1", "000000000000", "s3")
+
+    def access(self, *keys: str) -> bytes:
+        records = [
+            {
+                "eventName": "s3:ObjectCreated:Put",
+                "eventSource": "minio:s3",
+                "s3": {"bucket": {"name": "b"}, "object": {"key": key}},
+            }
+            for key in keys
+        ]
+        return orjson.dumps([{"Event": records, "EventTime": "2026-11-21T10:00:00Z"}])
+
+    def test_the_records_of_all_messages_are_one_event_of_s3(self) -> None:
+        messages = [Message("1", self.access("x"), 5), Message("2", self.access("y%2Fz", "w"), 5)]
+        batch = pack(messages, self.ORIGIN).batch
+        assert batch is not None
+        found = [(one["eventSource"], one["s3"]["object"]["key"]) for one in orjson.loads(batch.event)["Records"]]
+        assert found == [("aws:s3", "x"), ("aws:s3", "y/z"), ("aws:s3", "w")]
+        assert [one.id for one in batch.messages] == ["1", "2"]
+
+    def test_what_is_no_event_of_an_object_store_reaches_the_function_as_it_is(self) -> None:
+        batch = pack([Message("1", b"nonsense", 5), Message("2", self.access("x"), 5)], self.ORIGIN).batch
+        assert batch is not None
+        first, second = orjson.loads(batch.event)["Records"]
+        assert (first["body"], second["s3"]["object"]["key"]) == ("nonsense", "x")
