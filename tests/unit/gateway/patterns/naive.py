@@ -150,15 +150,12 @@ NAMES = st.sampled_from(["a", "b", "c"])
 TEXTS = st.sampled_from(["", "a", "b", "ab", "Ab", "aB", "abc", "bab", "a*b", "\\", "10.0.0.7", "10.0.1.7", "::1"])
 NUMBERS = st.sampled_from([0, 1, 1.0, 2, 2.5, -3, 300, 3e2])
 SCALARS = TEXTS | NUMBERS | st.none() | st.booleans()
-EVENTS = st.dictionaries(
-    NAMES,
-    st.recursive(
-        SCALARS,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
-        max_leaves=8,
-    ),
-    max_size=3,
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
 )
+EVENTS = st.dictionaries(NAMES, VALUES, max_size=3)
 GLOBS = st.sampled_from(["*", "a*", "*b", "a*b", "*a*", r"a\*b", r"*\\", "ab", "a*b*c"])
 WORDS = TEXTS.filter(bool)
 RANGES = st.sampled_from([["=", 1], [">", 0], [">=", 1], ["<", 2.5], ["<=", 0], [">", 0, "<=", 2], [">=", -3, "<", 1]])

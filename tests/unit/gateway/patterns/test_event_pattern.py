@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.unit.gateway.patterns.naive import EVENTS, PATTERNS, as_text, naive_matches
+from tests.unit.gateway.patterns.naive import EVENTS, LEAVES, PATTERNS, VALUES, as_text, naive_matches
 
 from hearth_gateway.core.event_pattern import MAX_DEPTH, InvalidPattern, compile_pattern
 
@@ -207,11 +207,18 @@ def test_a_wildcard_cannot_make_the_work_explode() -> None:
     assert not matches(pattern, {"a": "a" * 100_000})
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(PATTERNS, EVENTS)
 @example({"a": {"b": [1], "c": [{"exists": False}]}}, {"a": [{"b": 1}, {"c": 2}]})
 @example({"a": {"b": ["a"]}, "$or": [{"a": {"c": ["a"]}}, {"b": [0]}]}, {"a": [{"b": "a"}, {"c": "a"}]})
 def test_matching_agrees_with_the_language_spelled_out(pattern: Json, event: Json) -> None:
+    assert compile_pattern(as_text(pattern)).matches(event) == naive_matches(pattern, event)
+
+
+@settings(max_examples=150, deadline=None)
+@given(LEAVES, VALUES)
+def test_a_leaf_agrees_with_the_language_spelled_out(alternatives: list[Any], value: Any) -> None:
+    pattern, event = {"a": alternatives}, {"a": value}
     assert compile_pattern(as_text(pattern)).matches(event) == naive_matches(pattern, event)
 
 
@@ -227,7 +234,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(ANYTHING, ANYTHING)
 def test_any_json_is_a_pattern_or_refused_and_no_event_breaks_one(written: Any, event: Any) -> None:
     try:
