@@ -1,7 +1,6 @@
 """A Redis stream in memory; its readers pass the same contract suite as the real ones."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -45,7 +44,7 @@ class FakeStream:
         self.groups: dict[str, FakeGroup] = {}
         self.states: dict[str, FakeState] = {}
         self.waiting: set[asyncio.Event] = set()
-        self.faults: deque[tuple[str, bool]] = deque()
+        self.faults: list[tuple[str, bool]] = []
         self.is_down = False
 
     def add(self, fields: Mapping[bytes, bytes], own_id: EntryId) -> EntryId:
@@ -198,10 +197,11 @@ class FakeStreamReader:
     def _apply(self, transition: str, step: Callable[[], _T]) -> _T:
         if self.shared.is_down:
             raise QueueUnavailable("down")
-        if not self.shared.faults or self.shared.faults[0][0] != transition:
+        fault = next((one for one in self.shared.faults if one[0] == transition), None)
+        if fault is None:
             return step()
-        _, applied = self.shared.faults.popleft()
-        if applied:
+        self.shared.faults.remove(fault)
+        if fault[1]:
             step()
         raise QueueUnavailable(f"{transition} failed on purpose")
 
