@@ -19,6 +19,7 @@ from hearth_cli.commands_house import AsJson
 from hearth_cli.console import Failure, err, out, print_json, say
 
 PATH = "/_hearth/hooks"
+YOURS = "(the secret that you gave)"
 _SUCCESS = range(200, 300)
 
 
@@ -152,7 +153,7 @@ def rotate(
 
 def instructions(hook: dict[str, Any]) -> Iterator[str]:
     """What to enter where the sender is configured."""
-    url, secret, name = hook["url"], hook.get("secret", ""), hook["name"]
+    url, secret, name = hook["url"], hook.get("secret", YOURS), hook["name"]
     match Style(hook["style"]):
         case Style.GITHUB:
             yield "In GitHub: Settings > Webhooks > Add webhook"
@@ -167,8 +168,10 @@ def instructions(hook: dict[str, Any]) -> Iterator[str]:
             yield from _pairs(("Request URL", url))
         case Style.MINIO:
             yield from _minio(hook, name.replace("-", "_"))
+            yield from _permission(hook)
         case Style.S3:
             yield from _pairs(("Endpoint", url), ("Authorization", f"Bearer {secret}"))
+            yield from _permission(hook)
         case Style.STANDARD | Style.GENERIC:
             yield from _pairs(("URL", url), ("Secret", secret))
         case Style.NONE:
@@ -178,13 +181,26 @@ def instructions(hook: dict[str, Any]) -> Iterator[str]:
 def _minio(hook: dict[str, Any], identifier: str) -> Iterator[str]:
     """The queue directory is what keeps an event while Hearth is away: without one MinIO drops it."""
     wanted = hook["wanted"]
-    configured = f'endpoint="{hook["url"]}" auth_token="{hook["secret"]}" queue_dir="/data/.hearth-events"'
+    configured = f'endpoint="{hook["url"]}" auth_token="{hook.get("secret", YOURS)}" queue_dir="/data/.hearth-events"'
     yield f"mc admin config set ALIAS notify_webhook:{identifier} {configured}"
     yield "mc admin service restart ALIAS"
     filters = "".join(f' --{word} "{wanted[word]}"' for word in ("prefix", "suffix") if wanted[word])
     names = ",".join(dict.fromkeys(_event_word(one) for one in wanted["events"])) or "put,delete"
     for bucket in wanted["buckets"] or ("BUCKET",):
         yield f"mc event add ALIAS/{bucket} arn:minio:sqs::{identifier}:webhook --event {names}{filters}"
+
+
+def _permission(hook: dict[str, Any]) -> Iterator[str]:
+    """Buckets invoke functions by permission, as on AWS."""
+    if ":function:" not in hook["target"]:
+        return
+    yield "Once, unless service_policy is open:"
+    for bucket in hook["wanted"]["buckets"] or ("BUCKET",):
+        who = f"--principal s3.amazonaws.com --source-arn arn:aws:s3:::{bucket}"
+        yield (
+            f"aws lambda add-permission --function-name {hook['target']} --statement-id {hook['name']}-{bucket} "
+            f"--action lambda:InvokeFunction {who}"
+        )
 
 
 def _event_word(event: str) -> str:

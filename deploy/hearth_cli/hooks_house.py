@@ -19,8 +19,8 @@ from hearth_gateway.hooks.door import HookDoor
 from hearth_gateway.hooks.pages import HookPages
 from hearth_gateway.sources.ports import Clock
 
-REMEMBERED_MS = 2 * TOLERANCE_S * 1_000
-"""As long as a timestamp can be good, from its earliest moment to its latest."""
+REMEMBERED_MS = (2 * TOLERANCE_S + 60) * 1_000
+"""As long as a timestamp can be good, from its earliest moment to its latest, and a minute."""
 
 
 @dataclass(frozen=True, slots=True)

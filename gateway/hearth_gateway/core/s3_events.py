@@ -63,10 +63,13 @@ def s3_records(body: bytes, region: str) -> tuple[dict[str, Any], ...]:
         said = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise NotAnS3Event(f"it is not JSON: {error}") from error
-    records = tuple(_found(said, region))
-    if not all(isinstance(one, dict) for one in records):
-        raise NotAnS3Event("a record is no object")
-    return tuple(_normalised(one, region) for one in records)
+    try:
+        return tuple(_normalised(one, region) for one in _found(said, region))
+    except NotAnS3Event:
+        raise
+    except (AttributeError, TypeError, ValueError, ArithmeticError, OSError) as error:
+        # Members of other types than the senders' own: a text where an object should be, a time beyond all calendars.
+        raise NotAnS3Event(f"a member is of another type: {error}") from error
 
 
 def s3_event(record: Mapping[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 | request | what |
 |---|---|
 | GET `/_hearth/hooks` | all of them, without their secrets |
-| POST `/_hearth/hooks` | a new one; its secret is in this answer and in none after it |
+| POST `/_hearth/hooks` | a new one; the secret that is made for it is in this answer and in none after it |
 | GET, DELETE `/_hearth/hooks/<name>` | one; away with it |
 | POST `/_hearth/hooks/<name>/rotate` | a new secret; the one before is good for `keep_s` more |
 
@@ -137,9 +137,9 @@ class HookPages:
                 raise InvalidParameterValue("A hook of the style none has no secret.")
             await self._book.create(Kept(hook))
             return _json(self._shown(hook), 201)
-        secret = _given(hook.style, wanted.secret)
+        secret, told = _given(hook.style, wanted.secret)
         await self._book.create(Kept(hook, secret))
-        return _json({**self._shown(hook), "secret": secret}, 201)
+        return _json({**self._shown(hook), **told}, 201)
 
     def _authorize_target(self, caller: Caller, target: str) -> None:
         address = parse_address(target)
@@ -156,10 +156,10 @@ class HookPages:
         wanted = _read(_Rotation, body or b"{}")
         async with self._book.changing:
             kept = self._book.get(name)
-            secret = _given(kept.hook.style, wanted.secret)
+            secret, told = _given(kept.hook.style, wanted.secret)
             until_s = int(self._clock()) + wanted.keep_s
             await self._book.put(replace(kept, secret=secret, before=kept.secret, before_until_s=until_s))
-        return _json({**self._shown(kept.hook), "secret": secret, "before_until_s": until_s})
+        return _json({**self._shown(kept.hook), **told, "before_until_s": until_s})
 
     def _shown(self, hook: Hook) -> dict[str, Any]:
         """A hook without its secrets; what its style does not use is left out."""
@@ -187,10 +187,11 @@ def new_secret(style: Style) -> str:
     return drawn.hex()
 
 
-def _given(style: Style, given: SecretStr | None) -> str:
+def _given(style: Style, given: SecretStr | None) -> tuple[str, dict[str, str]]:
+    """The secret, and what of it is told: one that was given is known to who gave it."""
     secret = new_secret(style) if given is None else given.get_secret_value()
     check_secret(style, secret)
-    return secret
+    return secret, {"secret": secret} if given is None else {}
 
 
 def _read(model: type[Body], body: bytes) -> Body:

@@ -11,14 +11,15 @@ WINDOW_MS = 300_000
 class InMemoryDeduplication:
     """Remembers by the clock that it is given, in epoch milliseconds."""
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
+    def __init__(self, now_ms: Callable[[], int], window_ms: int = WINDOW_MS) -> None:
         self._now_ms = now_ms
+        self._window_ms = window_ms
         self._sequences: dict[str, int] = {}
         self._claims: dict[tuple[str, str], tuple[Claim, int]] = {}
 
     async def claim(self, topic: str, key: str, message_id: str) -> Claim:
         known = self._claims.get((topic, key))
-        if known is not None and self._now_ms() - known[1] < WINDOW_MS:
+        if known is not None and self._now_ms() - known[1] < self._window_ms:
             return known[0]
         self._sequences[topic] = self._sequences.get(topic, 0) + 1
         claim = Claim(message_id, self._sequences[topic], is_new=True)
