@@ -225,7 +225,8 @@ def to_hook(scene: Scene, function: str) -> Send:
     def send(message: str) -> None:
         body = json.dumps({"m": message}).encode()
         signed = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-        page = scene.subject.http("POST", f"/hooks/{hook}", {"X-Signature": signed, "X-Delivery": message}, body)
+        headers = {"Content-Type": "application/json", "X-Signature": signed, "X-Delivery": message}
+        page = scene.subject.http("POST", f"/hooks/{hook}", headers, body)
         if page.status != 202:
             raise OSError(f"{page.status} {page.body!r}")
 
@@ -301,7 +302,10 @@ def test_every_acknowledged_message_of_every_source_is_handled(scene: Scene) -> 
             thread.join(SEND_LIMIT_S)
     assert not any(thread.is_alive() for thread in threads)
     began = time.monotonic()
-    eventually(lambda: not missing(scene, everything), f"all is handled but {missing(scene, everything)}", 240)
+    try:
+        eventually(lambda: not missing(scene, everything), "all is handled", 120)
+    finally:
+        print(f"missing: {missing(scene, everything)}")
     report(scene, everything, time.monotonic() - began)
     boxes = json.loads(scene.subject.command("dead-letters", "boxes", "--json"))
     assert not any(box["count"] for box in boxes), boxes
