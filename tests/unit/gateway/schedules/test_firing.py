@@ -55,6 +55,12 @@ def test_a_firing_that_is_on_time_is_made_under_every_policy(policy: MissedFirin
     assert step.mark == Mark(T0 + MINUTE, T0 + MINUTE)
 
 
+def test_the_latest_is_the_last_of_those_that_are_due() -> None:
+    for minutes in (2, 5, 300):
+        step = take_step(EVERY_MINUTE, Mark(T0), T0 + minutes * MINUTE + 30_000, LATEST)
+        assert step.scheduled == (T0 + minutes * MINUTE,)
+
+
 def test_a_timers_own_policy_goes_before_the_setting() -> None:
     step = take_step(replace(EVERY_MINUTE, missed=SKIP), Mark(T0), T0 + HOUR + MINUTE // 2, ALL)
     assert step.scheduled == (T0 + HOUR,)
