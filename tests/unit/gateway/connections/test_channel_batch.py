@@ -100,6 +100,7 @@ class Bounded(RuleBasedStateMachine):
         self.buffer = c.Buffer(max_messages=5, max_bytes=200)
         self.next = 0
         self.accepted: set[str] = set()
+        self.bytes = 0
         self.ended: set[str] = set()
         self.out: list[c.Batch] = []
 
@@ -109,6 +110,7 @@ class Bounded(RuleBasedStateMachine):
         self.next += 1
         if self.buffer.offer(one):
             self.accepted.add(one.id)
+            self.bytes += one.size
 
     @rule(limit=st.integers(1, 4), now=st.integers(0, 30))
     def take(self, limit: int, now: int) -> None:
@@ -127,12 +129,13 @@ class Bounded(RuleBasedStateMachine):
         entries = self.out.pop().entries
         assert not self.ended & {one.id for one in entries}
         self.ended |= {one.id for one in entries}
+        self.bytes -= sum(one.size for one in entries)
         self.buffer.end(entries)
 
     @invariant()
     def is_bounded_and_counts_right(self) -> None:
         assert self.buffer.held == len(self.accepted) - len(self.ended) <= 5
-        assert self.buffer.held_bytes <= 200
+        assert self.buffer.held_bytes == self.bytes <= 200
 
     def teardown(self) -> None:
         left = {one.id for one in self.buffer.take_all()} | {one.id for batch in self.out for one in batch.entries}

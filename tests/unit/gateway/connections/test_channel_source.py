@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -172,6 +173,23 @@ async def test_a_failure_is_repeated_and_then_sent_to_the_destination_whole() ->
 
 
 @in_virtual_time
+async def test_a_failed_batch_rests_before_it_runs_again() -> None:
+    stage = Stage(channel_mapping(retry_attempts=3))
+    times: list[float] = []
+
+    def answer(_: Invocation) -> Outcome:
+        times.append(stage.clock.monotonic())
+        return bad()
+
+    stage.scheduler.answer = answer
+    async with stage.playing():
+        stage.channel.publish("1")
+        await stage.until(lambda: len(times) == 4)
+    pauses = [round(after - before) for before, after in pairwise(times)]
+    assert pauses == [1, 2, 4]
+
+
+@in_virtual_time
 async def test_other_messages_run_while_a_failed_batch_rests() -> None:
     stage = Stage(channel_mapping(maximum_concurrency=1, retry_attempts=-1))
     stage.scheduler.answer = lambda invocation: bad() if b"poison" in invocation.payload else good()
@@ -306,6 +324,22 @@ async def test_a_stop_runs_what_was_received_before_it_returns() -> None:
         assert not stage.batches
     assert stage.batches == [["1", "2"]]
     assert not stage.channel.is_heard
+
+
+@in_virtual_time
+async def test_a_stop_waits_for_a_slot_and_for_a_second_attempt() -> None:
+    stage = Stage(with_target(), scheduler=ScriptedScheduler(places=0))
+    outcomes = [bad(), good()]
+    stage.scheduler.answer = lambda _: outcomes.pop(0)
+    async with stage.playing():
+        stage.channel.publish("1")
+        await asyncio.sleep(1)
+        stage.source.stop()
+        await asyncio.sleep(3)
+        stage.scheduler.places = 1
+        stage.scheduler.admit()
+    assert stage.batches == [["1"], ["1"]]
+    assert stage.is_idle and not stage.courier.parcels
 
 
 @in_virtual_time
