@@ -62,9 +62,10 @@ class NeighbourEntrance:
     def _refused(self, request: web.BaseRequest, signed: Signed, error: HearthError, identity: str) -> ApiResponse:
         """Whom a request is meant for is told by its head here: its body is not believed, or not even read."""
         service = _meant(request, signed, b"")
-        if service == LAMBDA and request.content_type != FORM:
+        is_form = request.content_type == FORM
+        if service == LAMBDA and not is_form:
             raise error
-        return self._neighbours.refuse(STS if service == LAMBDA else service, error, identity)
+        return self._neighbours.refuse(STS if service == LAMBDA else service, error, identity, is_form=is_form)
 
 
 def _meant(request: web.BaseRequest, signed: Signed, body: bytes) -> str:

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 import structlog
 
@@ -12,6 +13,15 @@ from hearth.core.identity import Principal
 from hearth_gateway.core.operations import ApiResponse
 from hearth_gateway.neighbours.calls import Authorize, CallerError, NeighbourRequest, NeighbourService
 from hearth_gateway.neighbours.json_protocol import JsonService
+
+
+@runtime_checkable
+class SpeaksForms(Protocol):
+    """A service that speaks the query protocol beside its own."""
+
+    def form_refusal(self, error: HearthError, request_id: str) -> ApiResponse:
+        """An error in the query protocol."""
+        ...
 
 
 class Neighbours:
@@ -38,6 +48,10 @@ class Neighbours:
             unknown = ServiceError("An internal error occurred. Please try again.")
             return self.refuse(service, unknown, request.request_id)
 
-    def refuse(self, service: str, error: HearthError, request_id: str) -> ApiResponse:
-        """An error in the form of this service, also one from before the service was asked."""
-        return self._services.get(service, self._nobody).refusal(error, request_id)
+    def refuse(self, service: str, error: HearthError, request_id: str, *, is_form: bool = False) -> ApiResponse:
+        """An error in the form of this service, also one from before the service was asked. `is_form`: that of the
+        query protocol, where the service speaks another one too."""
+        found = self._services.get(service, self._nobody)
+        if is_form and isinstance(found, SpeaksForms):
+            return found.form_refusal(error, request_id)
+        return found.refusal(error, request_id)

@@ -36,8 +36,12 @@ class SqsService:
         return sqs_json.answer(answer) if is_json else sqs_query.answer(operation, answer, request.request_id)
 
     def refusal(self, error: HearthError, request_id: str) -> ApiResponse:
-        """An error from before the service was asked. Which protocol its reader speaks is not known then: today's."""
+        """An error from before the service was asked, in today's protocol."""
         return sqs_json.refusal(error)
+
+    def form_refusal(self, error: HearthError, request_id: str) -> ApiResponse:
+        """The same for an older client."""
+        return sqs_query.refusal(error, request_id)
 
     async def _run(self, operation: str, asked: SqsCall) -> Members:
         try:
