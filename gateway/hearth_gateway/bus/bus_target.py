@@ -19,7 +19,9 @@ class BusTarget:
         if not isinstance(address, BusAddress):
             raise TargetRefused(f"{parcel.target} is no event bus")
         try:
-            await self._buses.put(address.name, parcel.body, event_id=parcel.id, sender=parcel.sender)
+            await self._buses.put(
+                address.name, parcel.body, event_id=parcel.id, sender=parcel.sender, trace_id=parcel.trace_id
+            )
         except HearthError as error:
             if error.fault is Fault.CALLER:
                 raise TargetRefused(error.message, error.code) from error

@@ -4,7 +4,7 @@ Rule: all parcels of all events that were put together are posted in one step. W
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hearth.core.errors import InvalidParameterValue
 from hearth_gateway.asynchronous.ports import Courier
@@ -33,14 +33,14 @@ class EventBuses:
         self._courier = courier
         self._now_ms = now_ms
 
-    async def put(self, name: str, body: bytes, *, event_id: str, sender: str = "") -> None:
+    async def put(self, name: str, body: bytes, *, event_id: str, sender: str = "", trace_id: str = "") -> None:
         """See `Buses`."""
         self._catalogue.bus(name)
         try:
             event = read_event(body, event_id, self._catalogue.place, self._now_ms())
         except InvalidEvent as error:
             raise InvalidParameterValue(str(error)) from error
-        await self.post([Posted(name, event, was_forwarded=_OF_RULES in sender)])
+        await self.post([Posted(name, replace(event, trace_id=trace_id), was_forwarded=_OF_RULES in sender)])
 
     async def post(self, events: Sequence[Posted]) -> None:
         """Hand these events to the rules of their buses. Raises ServiceError if that could not be kept."""

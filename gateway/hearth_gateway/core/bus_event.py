@@ -27,11 +27,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class BusEvent:
-    """One event. `members` is the whole envelope, and `text` the same as JSON."""
+    """One event. `members` is the whole envelope, and `text` the same as JSON. `trace_id` is the trace header it came
+    with: what follows from it belongs to that trace."""
 
     id: str
     members: Mapping[str, Any]
     text: bytes
+    trace_id: str = ""
 
 
 def event_of(

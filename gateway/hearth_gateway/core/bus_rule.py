@@ -167,6 +167,7 @@ def _parcel(
         service=SERVICE,
         group_id=_group(ready_one, event),
         deduplication_id=parcel_id if target.group_id else "",
+        trace_id=event.trace_id,
         dead_letter_arn=target.dead_letter_arn,
         max_age_s=DEFAULT_MAX_AGE_S if target.max_age_s is None else target.max_age_s,
         max_attempts=1 + (DEFAULT_RETRY_ATTEMPTS if target.retry_attempts is None else target.retry_attempts),

@@ -10,7 +10,7 @@ Source: PutEvents in the Amazon EventBridge API reference; "Calculating PutEvent
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -114,7 +114,7 @@ class PutOperations:
             detail=detail,
             resources=entry.get("Resources", ()),
         )
-        return Posted(bus, event)
+        return Posted(bus, replace(event, trace_id=entry.get("TraceHeader", "")))
 
     async def _test(self, call: Call) -> Members:
         call.allow("events:TestEventPattern", "*")

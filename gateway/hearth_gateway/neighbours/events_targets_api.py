@@ -125,11 +125,17 @@ class TargetOperations:
         if action is None:
             raise invalid(f"Parameter {target.arn} is not valid. Reason: Provided Arn is not in correct format.")
         if action:
-            call.allow(action, target.arn)
+            call.allow(action, self._served(target.arn))
         if target.dead_letter_arn is not None:
-            call.allow("sqs:SendMessage", target.dead_letter_arn)
+            call.allow("sqs:SendMessage", self._served(target.dead_letter_arn))
         pass_role(call, target.role_arn)
         return target
+
+    def _served(self, arn: str) -> str:
+        """The ARN of what is served for this one: every region and account means this platform."""
+        partition, service, resource = arn.split(":", 5)[1], arn.split(":", 5)[2], arn.split(":", 5)[5]
+        place = self._catalogue.place
+        return f"arn:{partition}:{service}:{place.region}:{place.account}:{resource}"
 
 
 def _target(given: Mapping[str, Any]) -> Target:

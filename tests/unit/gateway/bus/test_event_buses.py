@@ -93,7 +93,8 @@ async def test_an_event_from_another_bus_is_not_forwarded_to_a_third(stage: Stag
     await stage.rule("back", Target("1", bus("default")), Target("2", FUNCTION), bus="second")
     await post(stage, Posted("default", an_event()))
     (forwarded,) = stage.courier.parcels
-    await BusTarget(stage.buses).deliver(forwarded)
+    await BusTarget(stage.buses).deliver(replace(forwarded, trace_id="Root=1"))
+    assert stage.courier.parcels[-1].trace_id == "Root=1"
     assert [target for target, _ in stage.sent] == [bus("second"), FUNCTION]
 
 

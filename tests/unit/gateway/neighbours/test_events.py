@@ -358,6 +358,12 @@ async def test_a_request_has_ten_entries_and_a_megabyte_at_most(world: World) ->
     assert error.response["Error"]["Message"] == "Total size of the entries in the request is over the limit."
 
 
+async def test_what_follows_from_an_event_belongs_to_its_trace(world: World) -> None:
+    await rule(world.events, "paid", {"Id": "1", "Arn": FUNCTION})
+    await world.events("put_events", Entries=[{**ENTRY, "TraceHeader": "Root=1-a-b"}])
+    assert [parcel.trace_id for parcel in world.stage.courier.parcels] == ["Root=1-a-b"]
+
+
 async def test_nothing_is_answered_that_was_not_kept(world: World) -> None:
     await rule(world.events, "paid", {"Id": "1", "Arn": FUNCTION})
     world.stage.courier.is_down = True
@@ -462,6 +468,7 @@ async def test_a_target_takes_the_right_to_fill_it_and_to_give_its_role(world: W
     await put(Arn=QUEUE, DeadLetterConfig={"Arn": QUEUE})
     refused: list[dict[str, Any]] = [
         {"Arn": QUEUE + "2"},
+        {"Arn": "arn:aws:sqs:eu-west-1:000000000000:jobs2"},
         {"Arn": FUNCTION, "DeadLetterConfig": {"Arn": QUEUE + "2"}},
         {"Arn": FUNCTION, "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/r"},
         {"Arn": f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/s"},
@@ -502,6 +509,17 @@ async def test_a_target_takes_the_right_to_fill_it_and_to_give_its_role(world: W
 async def test_every_operation_asks_whether_it_may(world: World, operation: str, parameters: dict[str, Any]) -> None:
     dev = await world.user(("sqs:*", "*"))
     assert await dev.code(operation, **parameters) == DENIED
+
+
+async def test_a_queue_that_is_denied_is_denied_by_every_arn_it_has(world: World) -> None:
+    await rule(world.events)
+    allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    deny = {"Effect": "Deny", "Action": "sqs:*", "Resource": QUEUE}
+    key = await world.opened.add_user("dev", json.dumps({"Version": "2012-10-17", "Statement": [allow, deny]}))
+    dev = world.opened.client("events", key)
+    elsewhere = QUEUE.replace("us-east-1", "eu-west-1")
+    for target in ({"Arn": elsewhere}, {"Arn": FUNCTION, "DeadLetterConfig": {"Arn": elsewhere}}):
+        assert await dev.code("put_targets", Rule="paid", Targets=[{"Id": "1", **target}]) == DENIED
 
 
 async def test_an_arn_of_another_region_is_judged_as_the_rule_it_is_here(world: World) -> None:
