@@ -24,7 +24,7 @@ from hearth_gateway.core.addresses import (
 )
 from hearth_gateway.core.bus_event import Place, event_of, time_text
 from hearth_gateway.core.firing import ON_TIME_MS, Firing, MissedFirings, Timer
-from hearth_gateway.core.parcel import DEFAULT_MAX_AGE_S, DEFAULT_RETRY_ATTEMPTS, Parcel
+from hearth_gateway.core.parcel import DEFAULT_MAX_AGE_S, DEFAULT_RETRY_ATTEMPTS, Attribute, Parcel
 from hearth_gateway.core.schedule_expression import Cron, Once, Rate, ScheduleExpression, parse_expression
 
 DEFAULT_GROUP = "default"
@@ -41,6 +41,13 @@ _ACTIONS = {
     ListAddress: "sqs:SendMessage",
     WebhookAddress: "events:InvokeApiDestination",
 }
+_OF_MESSAGES = {"MessageGroupId", "MessageDeduplicationId", "MessageAttributes"}
+_UNIVERSAL_MEMBERS = {
+    "lambda:invoke": {"FunctionName", "Qualifier", "Payload", "InvocationType", "LogType"},
+    "sqs:sendMessage": {"QueueUrl", "MessageBody", *_OF_MESSAGES},
+    "sns:publish": {"TopicArn", "Message", "Subject", *_OF_MESSAGES},
+}
+"""What the requests of universal targets may say here; anything else is refused rather than lost."""
 _JSON_ONLY = (FunctionAddress, BusAddress)
 """Targets whose input must be JSON, as the service documents it."""
 
@@ -170,6 +177,7 @@ class _Delivery:
     group_id: str = ""
     deduplication_id: str = ""
     subject: str | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
 
 def check_target(target: Mapping[str, Any], place: Place) -> tuple[str, str]:
@@ -200,6 +208,7 @@ def parcel_of(schedule: Schedule, firing: Firing, place: Place) -> Parcel:
         accepted_ms=firing.fired_ms,
         sender=schedule.arn,
         subject=delivery.subject,
+        attributes=delivery.attributes,
         group_id=delivery.group_id,
         deduplication_id=delivery.deduplication_id or (firing.id if delivery.group_id else ""),
         dead_letter_arn=schedule.dead_letter_arn,
@@ -265,26 +274,45 @@ def _delivery(target: Mapping[str, Any], place: Place) -> _Delivery:
 
 def _universal(operation: str, text: str | None, place: Place) -> _Delivery:
     """A call of an operation as a target: its request is the input. Three operations are deliveries."""
+    known = _UNIVERSAL_MEMBERS.get(operation)
+    if known is None:
+        raise InvalidTarget(f"The universal target {operation} is not available on this platform.")
     asked = _parsed(text or "{}", is_object=True)
+    for name in sorted(asked.keys() - known):
+        raise InvalidTarget(f"Invalid RequestJson provided. Reason: {name} is not available on this platform.")
     try:
-        match operation:
-            case "lambda:invoke":
-                payload = asked.get("Payload")
-                given = payload if payload is None or isinstance(payload, str) else orjson.dumps(payload).decode()
-                return _Delivery(_function_arn(asked["FunctionName"], asked.get("Qualifier"), place), given)
-            case "sqs:sendMessage":
-                queue = asked["QueueUrl"].rstrip("/").rpartition("/")[2]
-                arn = f"arn:aws:sqs:{place.region}:{place.account}:{queue}"
-                group_id, deduplication_id = asked.get("MessageGroupId", ""), asked.get("MessageDeduplicationId", "")
-                return _Delivery(arn, asked["MessageBody"], group_id, deduplication_id)
-            case "sns:publish":
-                return _Delivery(asked["TopicArn"], asked["Message"], subject=asked.get("Subject"))
-            case _:
-                raise InvalidTarget(f"The universal target {operation} is not available on this platform.")
+        return _function_call(asked, place) if operation == "lambda:invoke" else _message(operation, asked, place)
     except (KeyError, AttributeError, TypeError) as error:
         raise InvalidTarget(
             f"Invalid RequestJson provided. Reason: {error} is missing or has the wrong type"
         ) from error
+
+
+def _function_call(asked: Mapping[str, Any], place: Place) -> _Delivery:
+    payload = asked.get("Payload")
+    text = payload if payload is None or isinstance(payload, str) else orjson.dumps(payload).decode()
+    return _Delivery(_function_arn(asked["FunctionName"], asked.get("Qualifier"), place), text)
+
+
+def _message(operation: str, asked: Mapping[str, Any], place: Place) -> _Delivery:
+    if operation == "sqs:sendMessage":
+        queue = asked["QueueUrl"].rstrip("/").rpartition("/")[2]
+        arn, text = f"arn:aws:sqs:{place.region}:{place.account}:{queue}", asked["MessageBody"]
+    else:
+        arn, text = asked["TopicArn"], asked["Message"]
+    if not (isinstance(arn, str) and isinstance(text, str)):
+        raise TypeError("a member")
+    return _Delivery(
+        arn,
+        text,
+        asked.get("MessageGroupId", ""),
+        asked.get("MessageDeduplicationId", ""),
+        asked.get("Subject"),
+        {
+            name: Attribute(given["DataType"], given["StringValue"])
+            for name, given in asked.get("MessageAttributes", {}).items()
+        },
+    )
 
 
 def _function_arn(named: str, qualifier: str | None, place: Place) -> str:

@@ -166,6 +166,14 @@ async def test_what_was_not_said_has_its_default(stage: Stage) -> None:
         ),
         ({"Target": target("arn:aws:scheduler:::aws-sdk:ec2:stopInstances", Input="{}")}, "is not available"),
         ({"Target": target("arn:aws:scheduler:::aws-sdk:sqs:sendMessage", Input="{}")}, "Invalid RequestJson"),
+        (
+            {"Target": target("arn:aws:scheduler:::aws-sdk:sns:publish", Input='{"TopicArn": "a", "Message": {}}')},
+            "has the wrong type",
+        ),
+        (
+            {"Target": target("arn:aws:scheduler:::aws-sdk:sqs:sendMessage", Input='{"DelaySeconds": 5}')},
+            "DelaySeconds is not available",
+        ),
         ({"Target": target(f"{QUEUE}.fifo")}, "MessageGroupId"),
         ({"Target": target(f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default")}, "EventBridgeParameters"),
         ({"Target": target(f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/s")}, "KinesisParameters"),
@@ -367,9 +375,15 @@ async def test_a_parcel_carries_the_retry_policy_and_the_dead_letter_queue(stage
         (
             target(
                 "arn:aws:scheduler:::aws-sdk:sqs:sendMessage",
-                Input=json.dumps({"QueueUrl": f"http://127.0.0.1:9400/{ACCOUNT}/jobs", "MessageBody": "hi"}),
+                Input=json.dumps(
+                    {
+                        "QueueUrl": f"http://127.0.0.1:9400/{ACCOUNT}/jobs",
+                        "MessageBody": "hi",
+                        "MessageAttributes": {"a": {"DataType": "Number", "StringValue": "1"}},
+                    }
+                ),
             ),
-            {"target": QUEUE, "body": b"hi"},
+            {"target": QUEUE, "body": b"hi", "attributes": {"a": Attribute("Number", "1")}},
         ),
         (
             target(
