@@ -17,23 +17,11 @@ from hearth.config import Settings
 from hearth_cli import configuration, endpoint
 from hearth_cli.commands_house import AsJson
 from hearth_cli.console import Failure, err, out, print_json, say
+from hearth_gateway.core.hook_signatures import Style
 
 PATH = "/_hearth/hooks"
 YOURS = "(the secret that you gave)"
 _SUCCESS = range(200, 300)
-
-
-class Style(Enum):
-    """Who sends."""
-
-    GITHUB = "github"
-    STRIPE = "stripe"
-    SLACK = "slack"
-    STANDARD = "standard"
-    GENERIC = "generic"
-    S3 = "s3"
-    MINIO = "minio"
-    NONE = "none"
 
 
 class Algorithm(Enum):

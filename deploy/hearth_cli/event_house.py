@@ -103,6 +103,7 @@ async def event_house(on: Foundation) -> AsyncIterator[EventHouse]:
         boxes = all_boxes(on.office, queues, on.connections, on.sources.every, place=place)
         letters = await stack.enter_async_context(dead_letters(on.url, boxes, on.doors.gate, place, clock=on.clock))
         house.pages[dead_letter_pages.PREFIX] = house.pages[dead_letter_pages.REDRIVES] = letters
+        house.health["hooks"] = incoming.door.health
         # The parts come here. Deliveries begin when every part has entered its targets, so they come last.
         engine = await stack.enter_async_context(deliveries(on.office, on.clock))
         house.health["deliveries"] = engine.health

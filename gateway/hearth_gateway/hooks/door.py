@@ -14,8 +14,10 @@ Rule 1: nothing is parsed, looked up or kept for a request that is not proved.
 Rule 2: 202 after it is on disk, and not before; everything else is said so that the sender repeats it, if it ever does.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from urllib.parse import unquote
 
 import orjson
@@ -24,6 +26,7 @@ from multidict import CIMultiDict
 
 from hearth.core.errors import ServiceError
 from hearth_gateway.asynchronous.ports import Courier
+from hearth_gateway.auth.authentication import LARGE_BODY
 from hearth_gateway.core.hook_signatures import flaw_in
 from hearth_gateway.core.hooks import (
     MAX_BODY_BYTES,
@@ -47,6 +50,7 @@ from hearth_gateway.topics.ports import Deduplication
 PREFIX = "/hooks/"
 MAX_AT_ONCE = 64
 """Deliveries of one hook that wait for the disk; the next is told to come again."""
+_REFUSED, _UNKEPT = 400, 500
 _JSON = {"Content-Type": "application/json"}
 _LATER = {**_JSON, "Retry-After": "5"}
 
@@ -80,6 +84,13 @@ class HookDoor:
     def max_bytes(self) -> int:
         return MAX_BODY_BYTES
 
+    def health(self) -> Mapping[str, object]:
+        """How many requests were taken, and how many were not, since the start."""
+        found = {"taken": 0, "refused": 0, "unkept": 0}
+        for (_, status), count in self.counts.items():
+            found["taken" if status < _REFUSED else "refused" if status < _UNKEPT else "unkept"] += count
+        return found
+
     async def respond(self, request: HttpRequest, request_id: str) -> ApiResponse:
         """See `OpenDoor`."""
         kept = self._book.find(unquote(request.path.removeprefix(PREFIX)))
@@ -88,9 +99,10 @@ class HookDoor:
         if request.method != "POST":
             return ApiResponse(405, b"", {"Allow": "POST"})
         hook, headers, now_ms = kept.hook, CIMultiDict(request.headers), self._now_ms()
-        flaw = flaw_in(
-            hook.style, hook.scheme, headers, request.body, secrets=kept.secrets(now_ms / 1000), now_s=now_ms / 1000
-        )
+        prove = partial(flaw_in, hook.style, hook.scheme, headers, request.body, now_s=now_ms / 1000)
+        secrets = kept.secrets(now_ms / 1000)
+        is_slow = len(request.body) >= LARGE_BODY
+        flaw = await asyncio.to_thread(prove, secrets=secrets) if is_slow else prove(secrets=secrets)
         if flaw is not None:
             log.warning("a hook refused a request", hook=hook.name, why=flaw.name.lower(), source_ip=request.source_ip)
             answer = _said(401, flaw.value)
