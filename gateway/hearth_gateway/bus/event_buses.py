@@ -1,18 +1,21 @@
 """Event buses at work: an event in, the parcels that the rules make of it out.
 
-Rule: all parcels of all events that were put together are posted in one step. Who put them is answered after that.
+Rule: all parcels of all events that were put together are posted in one step. Who put them is answered after that. How
+much one step may be is bounded, however many rules and targets there are.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from hearth.core.errors import InvalidParameterValue
+from hearth.core.errors import InvalidParameterValue, RequestTooLarge
 from hearth_gateway.asynchronous.ports import Courier
 from hearth_gateway.bus.catalogue import Catalogue
 from hearth_gateway.core.bus_event import BusEvent, InvalidEvent, read_event
 from hearth_gateway.core.bus_rule import parcels
 from hearth_gateway.core.parcel import Parcel
 
+MAX_POST_BYTES = 64 * 1024 * 1024
+"""Of what is posted in one step: an event of a megabyte for sixty targets."""
 _OF_RULES = ":rule/"
 
 
@@ -43,8 +46,15 @@ class EventBuses:
         await self.post([Posted(name, replace(event, trace_id=trace_id), was_forwarded=_OF_RULES in sender)])
 
     async def post(self, events: Sequence[Posted]) -> None:
-        """Hand these events to the rules of their buses. Raises ServiceError if that could not be kept."""
-        found = [parcel for one in events for parcel in self._parcels(one)]
+        """Hand these events to the rules of their buses. Raises RequestTooLarge, with nothing done, and ServiceError if
+        what follows could not be kept."""
+        found: list[Parcel] = []
+        size = 0
+        for parcel in (parcel for one in events for parcel in self._parcels(one)):
+            size += len(parcel.body)
+            if size > MAX_POST_BYTES:
+                raise RequestTooLarge(f"What the rules make of these events is more than {MAX_POST_BYTES} bytes.")
+            found.append(parcel)
         if found:
             await self._courier.post(found)
 

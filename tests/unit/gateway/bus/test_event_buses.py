@@ -6,10 +6,10 @@ import orjson
 import pytest
 from tests.unit.gateway.bus.stage import FUNCTION, PLACE, QUEUE, START_MS, Stage, an_event, bus
 
-from hearth.core.errors import InvalidParameterValue, ResourceNotFound, ServiceError
+from hearth.core.errors import InvalidParameterValue, RequestTooLarge, ResourceNotFound, ServiceError
 from hearth_gateway.asynchronous.ports import TargetRefused, TargetUnavailable
 from hearth_gateway.bus.bus_target import BusTarget
-from hearth_gateway.bus.event_buses import Posted
+from hearth_gateway.bus.event_buses import MAX_POST_BYTES, Posted
 from hearth_gateway.core.bus_rule import Bus, Rule, RuleState, Target, ready
 from hearth_gateway.core.input_transformer import MAX_INPUT_BYTES
 from hearth_gateway.core.parcel import Parcel
@@ -152,6 +152,18 @@ async def test_what_grows_too_large_goes_to_the_dead_letter_queue_as_it_is(stage
     said = {name: attribute.value for name, attribute in stage.courier.parcels[0].attributes.items()}
     assert said["RULE_ARN"] == RULE_ARN
     assert said["TARGET_ARN"] == FUNCTION
+
+
+async def test_what_is_posted_in_one_step_is_bounded(stage: Stage) -> None:
+    event = an_event(text="x" * (MAX_POST_BYTES // 64))
+    for number in range(13):
+        await stage.rule(f"r{number}", *(Target(str(place), FUNCTION) for place in range(5)))
+    with pytest.raises(RequestTooLarge):
+        await post(stage, Posted("default", event))
+    assert stage.sent == []
+    await stage.catalogue.remove(stage.catalogue.rule("default", "r1"))
+    await post(stage, Posted("default", event))
+    assert len(stage.sent) == 60
 
 
 async def test_everything_is_there_again_after_a_restart(stage: Stage) -> None:
