@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from math import ceil
 from typing import Any, cast
 
 import structlog
@@ -133,7 +134,7 @@ class RedisShelf:
 
     async def next_due_ms(self, recipient: str) -> int | None:
         found = await asked(self._redis.client.zrange(f"{self._stem}:{recipient}:due", 0, 0, withscores=True))
-        due = int(found[0][1]) if found else TAKEN
+        due = ceil(found[0][1]) if found else TAKEN  # what is in order has times between whole milliseconds
         return None if due == TAKEN else due
 
     async def _take(self, recipient: str, now_ms: int, *, stays: bool = False) -> tuple[str, bytes] | None:

@@ -3,6 +3,7 @@ Redis, and a `Courier` that keeps what it is given."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 
 from hearth.core.errors import ServiceError
 from hearth.core.function import FunctionName
@@ -114,7 +115,7 @@ class _InMemoryShelf:
 
     async def next_due_ms(self, recipient: str) -> int | None:
         self.memory.check()
-        return min((int(due) for due, _ in self._waiting(recipient)), default=None)
+        return min((ceil(due) for due, _ in self._waiting(recipient)), default=None)
 
     def _take(self, recipient: str, now_ms: int, *, stays: bool = False) -> Posted | None:
         self.memory.check()

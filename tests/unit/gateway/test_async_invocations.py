@@ -11,8 +11,8 @@ import pytest
 from tests.unit.gateway.served import record
 from tests.unit.gateway.sources.stage import in_virtual_time
 
-from hearth.core.attachments import EventInvokeConfig
-from hearth.core.errors import ServiceError
+from hearth.core.attachments import EventInvokeConfig, Policy
+from hearth.core.errors import ResourceConflict, ResourceNotFound, ServiceError
 from hearth.core.function import FunctionName
 from hearth.core.invocation import FailureKind, FunctionFailed, Invocation, Ledger, Outcome, PlatformFailed, Succeeded
 from hearth.core.records import FunctionRecord
@@ -23,13 +23,20 @@ from hearth_gateway.asynchronous.posting import DurableCourier
 from hearth_gateway.asynchronous.testing import InMemoryDeliveries, InMemoryEvents, Memory
 from hearth_gateway.core.async_event import AsyncEvent
 from hearth_gateway.core.authorization import Place
+from hearth_gateway.core.invocation_status import State
 from hearth_gateway.core.parcel import Parcel
 from hearth_gateway.sources.testing import LoopClock
 from hearth_gateway.testing import FakeScheduler
 
 PLACE = Place("us-east-1", "000000000000")
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:failed"
+HELLO = "arn:aws:lambda:us-east-1:000000000000:function:hello"
+TOPIC = "arn:aws:sns:us-east-1:000000000000:news"
 BOOM = FunctionFailed(FailureKind.HANDLER, b'{"errorMessage":"boom"}', Ledger())
+
+
+def from_topic(identity: str) -> Parcel:
+    return Parcel(identity, HELLO, b'{"n":1}', 1_000_000_000, sender=TOPIC, service="sns.amazonaws.com")
 
 
 @dataclass
@@ -188,7 +195,7 @@ async def test_a_stopped_function_gives_its_events_up_at_once() -> None:
 
 
 @in_virtual_time
-async def test_events_of_a_deleted_function_are_dropped() -> None:
+async def test_events_of_a_deleted_function_are_kept_as_dead_letters() -> None:
     async with stage() as on:
         on.scheduler.answer_next("hello", BOOM)
         await on.accept()
@@ -197,6 +204,82 @@ async def test_events_of_a_deleted_function_are_dropped() -> None:
             await on.registry.remove(FunctionName("hello"))
         await on.ended()
         assert len(on.scheduler.invocations) == 1
+        letter = on.queue.letters["function/hello", "id-1"]
+        assert (letter.reason, letter.payload) == ("FunctionNotFound", b"{}")
+
+
+@in_virtual_time
+async def test_a_service_that_has_no_permission_is_refused_and_told_how_to_get_it() -> None:
+    async with stage() as on:
+        await on.courier.post([from_topic("id-7"), replace(from_topic("id-8"), dead_letter_arn=QUEUE)])
+        await on.ended()
+        assert on.scheduler.invocations == []
+        letter = on.queue.letters["function/hello", "id-7"]
+        assert letter.reason == "NotPermitted"
+        assert "add-permission --function-name hello" in str(letter.error["errorMessage"])
+        assert "--principal sns.amazonaws.com" in str(letter.error["errorMessage"])
+        assert on.left() == [{"n": 1}]
+        assert on.events.health() == {"NotPermitted": 2}
+
+
+@in_virtual_time
+async def test_a_service_that_has_permission_is_served_and_an_open_house_asks_nobody() -> None:
+    statement = {
+        "Sid": "s",
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "lambda:InvokeFunction",
+        "Resource": "arn:aws:lambda:us-east-1:000000000000:function:hello",
+        "Condition": {"ArnLike": {"AWS:SourceArn": TOPIC}},
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    async with stage() as on:
+        await on.registry.put(on.change(policies={"$LATEST": Policy(document, "r")}))
+        await on.courier.post([from_topic("id-7")])
+        await on.ended()
+        assert [one.request_id for one in on.scheduler.invocations] == ["id-7"]
+    async with stage(is_open=True) as on:
+        await on.courier.post([from_topic("id-8")])
+        await on.ended()
+        assert [one.request_id for one in on.scheduler.invocations] == ["id-8"]
+
+
+@in_virtual_time
+async def test_a_parcel_for_a_function_that_is_not_there_is_a_dead_letter() -> None:
+    async with stage() as on:
+        await on.courier.post([replace(from_topic("id-7"), target=HELLO.replace("hello", "nobody"))])
+        await on.ended()
+        assert on.queue.letters["function/nobody", "id-7"].reason == "FunctionNotFound"
+
+
+@in_virtual_time
+async def test_one_that_waits_can_be_cancelled_and_one_that_runs_cannot() -> None:
+    async with stage(places=1) as on:
+        on.scheduler.script("hello", lambda _: asyncio.sleep(300, Succeeded(b"1", Ledger())))
+        await on.accept(1)
+        await asyncio.sleep(1)
+        await on.accept(2)
+        with pytest.raises(ResourceConflict, match="running"):
+            await on.events.cancel(await on.events.find("id-1"))
+        await on.events.cancel(await on.events.find("id-2"))
+        with pytest.raises(ResourceConflict, match="over"):
+            await on.events.cancel(await on.events.find("id-2"))
+        await on.ended()
+        assert [one.request_id for one in on.scheduler.invocations] == ["id-1"]
+        assert [(await on.events.find(f"id-{n}")).state for n in (1, 2)] == [State.SUCCEEDED, State.CANCELLED]
+        with pytest.raises(ResourceNotFound):
+            await on.events.find("id-9")
+
+
+@in_virtual_time
+async def test_what_was_given_up_with_nowhere_to_go_is_kept() -> None:
+    async with stage() as on:
+        on.scheduler.script("hello", lambda _: BOOM)
+        await on.accept()
+        await on.ended()
+        letter = on.queue.letters["function/hello", "id-1"]
+        assert (letter.attempts, letter.error["errorMessage"]) == (3, "boom")
+        assert (await on.events.find("id-1")).condition == "RetriesExhausted"
 
 
 @in_virtual_time
