@@ -10,12 +10,14 @@ local function full(element)
   return count == limit or (count > 0 and size + #element + overhead > max_bytes)
 end
 
-local function lease(id, attempts, first_received, element)
+local function lease(id, attempts, first_received, element, is_new)
   count, size = count + 1, size + #element + overhead
   redis.call('SADD', leases(owner), id)
-  redis.call('HDEL', receipts, id)
-  redis.call('ZREM', delayed, id)
-  if not is_fifo then redis.call('ZREM', retries, id) end
+  if not is_new then
+    redis.call('HDEL', receipts, id)
+    redis.call('ZREM', delayed, id)
+    if not is_fifo then redis.call('ZREM', retries, id) end
+  end
   for _, part in ipairs({ id, attempts, first_received, element }) do reply[#reply + 1] = part end
   return true
 end

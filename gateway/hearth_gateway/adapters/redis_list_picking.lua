@@ -1,6 +1,7 @@
 -- What claim and receive share: which messages come next, and that expired ones do not.
--- `full(element)` says that this one does not fit any more; `give(id, attempts, first, element)` hands it out, and is
--- false if it went elsewhere instead. `id_base` is 24 characters of a UUID that is new in each call.
+-- `full(element)` says that this one does not fit any more; `give(id, attempts, first, element, is_new)` hands it out,
+-- and is false if it went elsewhere instead; `is_new`: nothing but `messages` knows of it yet. `id_base` is 24
+-- characters of a UUID that is new in each call.
 local made = 0
 local function new_id(id_base)
   made = made + 1
@@ -39,7 +40,7 @@ local function pick_from_list(list, side, id_base, full, give)
       if full(element) then return false end
       local id = id_for(element, id_base)
       keep(id, '0', now, element)
-      give(id, '0', now, element)
+      give(id, '0', now, element, true)
     end
     redis.call(side, list)
   end
@@ -58,7 +59,7 @@ local function pick(id, full, give)
     first = now
     keep(id, attempts, first, element)
   end
-  return give(id, attempts, first, element) and GIVEN or GONE
+  return give(id, attempts, first, element, false) and GIVEN or GONE
 end
 
 -- Messages whose time has come (again); false once the batch is full.
