@@ -15,7 +15,15 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import AskError, MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from hearth.core.connection_url import BadConnectionUrl, Place, parse_redis_url
 from hearth_gateway.adapters.redis_routes import COMMAND_TIMEOUT_S, ClusterRoute, Route, route_of
@@ -171,7 +179,7 @@ class RedisConnection:
         """Whatever says that this may be the wrong server makes us look again next time."""
         try:
             yield
-        except (ReadOnlyError, AskError, asyncio.CancelledError):
+        except (ReadOnlyError, AskError, ClusterDownError, asyncio.CancelledError):
             self.doubt()
             raise
         except ResponseError:

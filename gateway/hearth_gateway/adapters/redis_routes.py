@@ -6,7 +6,7 @@ Sources: "Guidelines for Redis clients with support for Redis Sentinel"; "Redis 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, assert_never
 
@@ -40,6 +40,10 @@ MAX_CONNECTIONS = 8
 # Every call has its deadline around it. The client's own would go through asyncio.wait_for, which in Python 3.11
 # swallows a cancellation that arrives as the write completes: a source that cannot be stopped.
 _NO_SOCKET_TIMEOUT = None
+
+
+Enquire = Callable[[HostPort, tuple[str, ...]], Awaitable[Any]]
+"""Asks one server one question: the answer, or None from one that is away or refuses, for there are others to ask."""
 
 
 class Route(Protocol):
@@ -92,6 +96,18 @@ class _Clients:
     def dedicated(self, place: Place, *, protocol: int | None = None) -> Redis:
         return Redis.from_pool(ConnectionPool(max_connections=1, protocol=protocol, **self._options(place)))
 
+    async def enquire(self, place: HostPort, question: tuple[str, ...]) -> Any:
+        """See `Enquire`."""
+        client = self.dedicated(place)
+        try:
+            async with asyncio.timeout(ENQUIRY_TIMEOUT_S):
+                return await client.execute_command(*question)  # type: ignore[no-untyped-call] # redis-py's own gap
+        except (RedisError, OSError):
+            return None
+        finally:
+            with suppress(RedisError, OSError):
+                await client.aclose()
+
     def _options(self, place: Place) -> dict[str, Any]:
         return {
             **_where(place, self._tls),
@@ -141,13 +157,13 @@ class FixedRoute(_Clients):
 
 
 class SentinelRoute(_Clients):
-    """The master of a service. Sentinels are asked in turn, the one that answered last time first."""
+    """The master of a service. Sentinels are asked in turn; those that did not answer come last."""
 
-    def __init__(self, url: SentinelRedis) -> None:
+    def __init__(self, url: SentinelRedis, enquire: Enquire | None = None) -> None:
         super().__init__(url.login, url.tls, url.database)
         self._service = url.service
         self._sentinels = list(url.sentinels)
-        self._enquiries = _Clients(url.sentinel_login, url.tls, 0)
+        self._enquire = enquire or _Clients(url.sentinel_login, url.tls, 0).enquire
         self._master: HostPort | None = None
         self._asking = asyncio.Lock()
 
@@ -162,21 +178,20 @@ class SentinelRoute(_Clients):
 
     async def _ask(self) -> HostPort:
         for sentinel in list(self._sentinels):
-            question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
-            reply = await _enquire(self._enquiries, sentinel, question)
+            reply = await self._enquire(sentinel, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service))
             if reply:
-                self._sentinels.remove(sentinel)
-                self._sentinels.insert(0, sentinel)
                 return HostPort(_text(reply[0]), int(reply[1]))
+            _last(self._sentinels, sentinel)
         raise RedisConnectionError(f"no sentinel of {len(self._sentinels)} knows a master of {self._service!r}")
 
 
 class ClusterRoute(_Clients):
     """The node of a cluster that has the key's slot, by the map that any of the nodes gives."""
 
-    def __init__(self, url: ClusterRedis) -> None:
+    def __init__(self, url: ClusterRedis, enquire: Enquire | None = None) -> None:
         super().__init__(url.login, url.tls, 0)
-        self._seeds: Sequence[HostPort] = url.nodes
+        self._enquire = enquire or self.enquire
+        self._seeds = list(url.nodes)
         self._slots: Mapping[int, HostPort] = {}
         self._asking = asyncio.Lock()
 
@@ -192,19 +207,20 @@ class ClusterRoute(_Clients):
 
     def doubt(self) -> None:
         # Who was in the map may know the next one, even when none of the configured nodes is left.
-        learnt = dict.fromkeys(self._slots.values())
-        self._seeds = tuple(dict.fromkeys([*self._seeds, *learnt]))[-_MOST_SEEDS:]
+        learnt = [node for node in dict.fromkeys(self._slots.values()) if node not in self._seeds]
+        self._seeds = [*self._seeds, *learnt][-_MOST_SEEDS:]
         self._slots = {}
 
     async def _ask(self) -> Mapping[int, HostPort]:
-        for seed in self._seeds:
-            reply = await _enquire(self, seed, ("CLUSTER", "SLOTS"))
+        for seed in list(self._seeds):
+            reply = await self._enquire(seed, ("CLUSTER", "SLOTS"))
             if reply:
                 return {
                     slot: _node(master, seed)
                     for first, last, master, *_ in reply
                     for slot in range(int(first), int(last) + 1)
                 }
+            _last(self._seeds, seed)
         raise RedisConnectionError(f"no node of {len(self._seeds)} of the cluster answers with a map of it")
 
 
@@ -217,17 +233,11 @@ def _node(described: Sequence[Any], asked: HostPort) -> HostPort:
     return HostPort(host if host and host != "?" else asked.host, int(described[1]))
 
 
-async def _enquire(clients: _Clients, place: HostPort, question: tuple[str, ...]) -> Any:
-    """The answer, or None from one that is away or refuses: there are others to ask."""
-    client = clients.dedicated(place)
-    try:
-        async with asyncio.timeout(ENQUIRY_TIMEOUT_S):
-            return await client.execute_command(*question)  # type: ignore[no-untyped-call] # redis-py's own gap
-    except (RedisError, OSError):
-        return None
-    finally:
-        with suppress(RedisError, OSError):
-            await client.aclose()
+def _last(places: list[HostPort], place: HostPort) -> None:
+    """Who did not answer is asked last from now on. Whoever waits for the answer has a deadline, and would otherwise
+    never get beyond the first few that are dead."""
+    places.remove(place)
+    places.append(place)
 
 
 def _text(value: bytes | str) -> str:
