@@ -1,5 +1,6 @@
 """A queue in Redis with both sorts of consumers: an event source mapping's owner, and receivers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -135,6 +136,18 @@ async def test_a_receiver_takes_over_what_a_dead_owner_held(both: Both) -> None:
     await both.lists.kill("a")
 
     assert sorted(one.body for one in await both.receive()) == [b"1", b"2"]
+
+
+async def test_an_owner_and_a_receiver_wait_side_by_side(both: Both) -> None:
+    taking = asyncio.ensure_future(both.owner.take(20.0))
+    receiving = asyncio.ensure_future(both.bench.store.receive(both.name, Wanted(1, 30, wait_s=60.0)))
+    await asyncio.wait({taking, receiving}, timeout=0.05)
+
+    await both.send(b"1", b"2")
+
+    received = [one.body for one in await receiving]
+    assert await taking
+    assert sorted([*received, *await both.bodies()]) == [b"1", b"2"]
 
 
 async def test_a_delayed_message_is_claimed_when_its_delay_is_over(both: Both) -> None:
@@ -274,6 +287,17 @@ async def test_a_wait_on_a_fifo_queue_holds_nothing(fifo: Both) -> None:
 
     assert len(await fifo.lists.source()) == 1
     assert [one.body for one in await fifo.receive()] == [b"1"]
+
+
+async def test_everybody_who_waits_on_a_fifo_queue_hears_of_a_message(fifo: Both) -> None:
+    taking = asyncio.ensure_future(fifo.owner.take(20.0))
+    receiving = asyncio.ensure_future(fifo.bench.store.receive(fifo.name, Wanted(1, 30, wait_s=60.0)))
+    await asyncio.wait({taking, receiving}, timeout=0.05)
+
+    await fifo.send(b"1", group="a")
+
+    assert await taking
+    assert [one.body for one in await receiving] == [b"1"]
 
 
 async def test_groups_take_turns(fifo: Both) -> None:

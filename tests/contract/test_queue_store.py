@@ -92,6 +92,17 @@ async def test_pushed_bodies_and_sent_messages_mix_on_one_queue(bench: Bench, jo
     assert messages[0].head.sent_ms is None
 
 
+async def test_an_id_that_does_not_fit_is_another_but_always_the_same(bench: Bench, fifo: str) -> None:
+    message = outgoing(b"1", "an id\nof two lines", group="a\tgroup")
+
+    [first], [second] = await bench.store.send(fifo, [message]), await bench.store.send(fifo, [message])
+
+    received = await receive(bench, fifo)
+    assert bodies(received) == [b"1", b"1"]
+    assert first.id == second.id == received[0].id
+    assert {one.head.group_id for one in received} == {"a%09group"}
+
+
 async def test_a_receiver_gets_no_more_than_it_asks_for(bench: Bench, jobs: str) -> None:
     await bench.push(jobs, b"1", b"2", b"3")
 

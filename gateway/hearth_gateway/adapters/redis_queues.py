@@ -15,6 +15,7 @@ from hearth_gateway.adapters.redis_connections import RedisConnection
 from hearth_gateway.adapters.redis_list import new_id_base, queue_script, stem_of
 from hearth_gateway.adapters.redis_queue_bell import QueueBells
 from hearth_gateway.core.envelope import MAGIC, Envelope, Head, pack_envelope, unpack_envelope
+from hearth_gateway.queues.outgoing import fitting
 from hearth_gateway.queues.ports import (
     Counts,
     Grip,
@@ -56,7 +57,7 @@ class RedisQueueStore:
     async def send(self, name: str, messages: Sequence[Outgoing]) -> Sequence[Sent]:
         now_ms = self._clock.now_ms()
         arguments: list[str | bytes | int] = [len(messages)]
-        for message in messages:
+        for message in map(fitting, messages):
             delay = "" if message.delay_ms is None else message.delay_ms
             arguments += (message.id, message.deduplication_id, delay, message.group_id, _tail(message, now_ms))
         reply = await self._run("send", name, *arguments, now_ms=now_ms, is_durable=True)

@@ -11,9 +11,11 @@ JSON, so that they need not read any: they find the id, and say what a dead lett
 
 import base64
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -71,6 +73,16 @@ class Envelope:
     id: str | None
     body: bytes
     head: Head = PLAIN
+
+
+def fitting_id(own_id: str) -> str:
+    """The id itself, if an envelope can hold it; else one that is made of it, always the same."""
+    return own_id if _ID.fullmatch(own_id) else str(uuid.uuid5(uuid.NAMESPACE_OID, own_id))
+
+
+def fitting_group(group_id: str) -> str:
+    """The group itself, if an envelope can hold it; else one that is made of it, always the same."""
+    return group_id if _GROUP.fullmatch(group_id) else quote(group_id)
 
 
 def pack_envelope(envelope: Envelope) -> bytes:

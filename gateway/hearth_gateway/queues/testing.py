@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from hearth_gateway.core.envelope import Death, Envelope, Head, pack_envelope, unpack_envelope
 from hearth_gateway.core.sqs_attributes import redrive_policy
+from hearth_gateway.queues.outgoing import fitting
 from hearth_gateway.queues.ports import (
     DEDUPLICATION_MS,
     DEFAULT_RETENTION_S,
@@ -131,7 +132,7 @@ class MemoryQueueStore:
         self._memories.pop(name, None)
 
     async def send(self, name: str, messages: Sequence[Outgoing]) -> Sequence[Sent]:
-        return [self._send(name, message) for message in messages]
+        return [self._send(name, message) for message in map(fitting, messages)]
 
     async def receive(self, name: str, wanted: Wanted) -> Sequence[Received]:
         ends = self._clock.monotonic() + wanted.wait_s
