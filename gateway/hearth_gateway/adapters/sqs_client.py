@@ -36,6 +36,8 @@ from hearth_gateway.sources.sqs_ports import SqsLetter, SqsRefused
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0
 """Beyond what a receive waits anyway."""
+LOOK_AGAIN_S = 60.0
+"""How long it is believed that the environment has no credentials."""
 MAX_CONNECTIONS = 64
 _FIRST_SERVER_ERROR, _FIRST_ERROR = 500, 300
 _THROTTLES = frozenset({"RequestThrottled", "ThrottlingException", "Throttling", "OverLimit", "KmsThrottled"})
@@ -59,14 +61,17 @@ class SqsClient:
         self._place = place
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
         self._urls: dict[str, str] = {}
         self._credentials: Any = None
+        self._look_again = 0.0
 
     def __repr__(self) -> str:
         return f"SqsClient({self._place.endpoint})"
 
     async def close(self) -> None:
-        """Drop the connections."""
+        """Drop the connections, for good: requests under way end as unavailable."""
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
 
@@ -156,6 +161,8 @@ class SqsClient:
         return _parsed(model, status, told, body)
 
     async def _post(self, headers: Mapping[str, str], body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        if self._is_closed:
+            raise QueueUnavailable(f"the connection to {self._place.endpoint} was given up")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
@@ -179,9 +186,11 @@ class SqsClient:
         """None where there are none: then the request goes out unsigned, which some servers take."""
         if self._place.access_key_id:
             return botocore.credentials.Credentials(self._place.access_key_id, self._place.secret_access_key)
+        now = self._clock.monotonic()
         try:
-            if self._credentials is None:
-                # Looking for them reads files and may ask the machine's metadata service.
+            if self._credentials is None and now >= self._look_again:
+                # Looking for them reads files and may ask the machine's metadata service, for seconds.
+                self._look_again = now + LOOK_AGAIN_S
                 self._credentials = await asyncio.to_thread(botocore.session.get_session().get_credentials)
             return self._credentials and await asyncio.to_thread(self._credentials.get_frozen_credentials)
         except BotoCoreError as error:
