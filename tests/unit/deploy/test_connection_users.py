@@ -60,14 +60,18 @@ async def test_a_mapping_uses_the_connection_of_its_source_and_of_its_destinatio
     assert all(one.startswith("the event source mapping ") for one in found)
 
 
-@pytest.mark.parametrize("member", ["on_success", "on_failure", "dead_letter_arn"])
-def test_a_function_uses_the_connections_of_its_destinations(member: str) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"dead_letter_arn": OURS},
+        {"event_invoke": {"": EventInvokeConfig(0, on_success=OURS)}},
+        {"event_invoke": {"live": EventInvokeConfig(0, on_failure=OURS)}},
+    ],
+)
+def test_a_function_uses_the_connections_of_its_destinations(more: dict[str, Any]) -> None:
     @in_virtual_time
     async def scenario() -> None:
         registry = Registry(InMemoryStore())
-        more: dict[str, Any] = {"dead_letter_arn": OURS}
-        if member != "dead_letter_arn":
-            more = {"event_invoke": {"": replace(EventInvokeConfig(0), **{member: OURS})}}
         await registry.put(function("uses", **more))
         await registry.put(function("does-not"))
         assert await users(registry) == ["the function uses"]
