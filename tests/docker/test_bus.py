@@ -97,14 +97,17 @@ def test_a_rule_sends_events_to_a_function_and_transformed_to_a_queue(
     assert json.loads(bodies()[0]) == {"order": "o-1", "said": "total of 11", "rule": source}
 
 
-def test_what_no_target_takes_is_dead_lettered(hearth: House, events: Any, queue: Any) -> None:
+def test_what_no_function_takes_is_dead_lettered(hearth: House, events: Any, queue: Any) -> None:
     source, (arn, bodies) = unique("shop"), queue()
     missing = f"arn:aws:lambda:{hearth.variables['AWS_REGION']}:000000000000:function:{unique('missing')}"
-    target = {"Id": "1", "Arn": missing, "DeadLetterConfig": {"Arn": arn}}
-    put(events, source, {**target, "RetryPolicy": {"MaximumRetryAttempts": 0}}, pattern={"source": [source]})
+    name = hearth.create("closed", "def handler(event, context):\n    raise AssertionError('not for rules')\n")
+    closed = hearth.api.get_function_configuration(FunctionName=name)["FunctionArn"]
+    common = {"DeadLetterConfig": {"Arn": arn}, "RetryPolicy": {"MaximumRetryAttempts": 0}}
+    targets = [{"Id": "missing", "Arn": missing, **common}, {"Id": "closed", "Arn": closed, **common}]
+    put(events, source, *targets, pattern={"source": [source]})
     events.put_events(Entries=[entry(source, n=1)])
-    eventually(lambda: len(bodies()) == 1, "the event is in the dead-letter queue")
-    assert json.loads(bodies()[0])["detail"] == {"n": 1}
+    eventually(lambda: len(bodies()) == 2, "the event is in the dead-letter queue, once for each target")
+    assert [json.loads(body)["detail"] for body in bodies()] == [{"n": 1}, {"n": 1}]
 
 
 def test_a_bus_forwards_to_another_and_survives_kill_9(
