@@ -2,20 +2,25 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import orjson
+import pytest
 from redis.asyncio import Redis
 
 from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.adapters.redis_queue_book import RedisQueueBook
 from hearth_gateway.adapters.redis_queues import RedisQueueStore
-from hearth_gateway.queues.ports import Outgoing, QueueBook, QueueStore
+from hearth_gateway.queues.ports import Outgoing, Queue, QueueBook, QueueStore, Received, Wanted
 from hearth_gateway.queues.testing import ARN_PREFIX, MemoryQueueBook, MemoryQueueStore
 
 NOW = 1_700_000_000_000
+LONG_S = 600.0
+KINDS = ["memory", pytest.param("redis", marks=pytest.mark.redis)]
+"""For a fixture that gives what `bench_of` opens."""
 
 
 class StandingClock:
@@ -108,3 +113,30 @@ def outgoing(
 ) -> Outgoing:
     message_id = own_id or str(uuid.uuid4())
     return Outgoing(message_id, body, group_id=group, deduplication_id=dedup, delay_ms=delay_ms, sender="me")
+
+
+@asynccontextmanager
+async def bench_of(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """The bench of the kind that is this fixture's parameter."""
+    if request.param == "memory":
+        yield MemoryBench()
+        return
+    async with redis_bench(request.getfixturevalue("redis_url")) as real:
+        yield real
+
+
+async def receive(bench: Bench, name: str, limit: int = 10, *, visibility_s: int | None = 30) -> list[Received]:
+    return list(await bench.store.receive(name, Wanted(limit, visibility_s)))
+
+
+def bodies(messages: Sequence[Received]) -> list[bytes]:
+    return [message.body for message in messages]
+
+
+async def create(bench: Bench, name: str, **attributes: str) -> None:
+    await bench.book.create(Queue(name, attributes=attributes, created_ms=NOW, modified_ms=NOW))
+
+
+def redrive(dead: str, most: int = 2) -> str:
+    """A RedrivePolicy."""
+    return orjson.dumps({"deadLetterTargetArn": f"{ARN_PREFIX}{dead}", "maxReceiveCount": most}).decode()
