@@ -1,7 +1,7 @@
 """Buses, rules and targets as values, and what a rule sends for an event.
 
 Rule 1: a rule sends one parcel for each target; its id follows from the event's, the rule's and the target's, so that
-an event that is put twice is delivered as if it were put once.
+an event that is put again while its parcels still wait makes no second ones.
 Rule 2: an event that a rule forwarded to a bus is not forwarded to a third one, so that no circle of buses can keep it
 going. Source: "Sending and receiving events between event buses", Amazon EventBridge user guide.
 Rule 3: what a rule is stored as is what its caller said; what is compiled from that is made when it is loaded.
