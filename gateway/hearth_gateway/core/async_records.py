@@ -28,7 +28,7 @@ from hearth_gateway.core.parcel import Attribute, Parcel, derived_id
 
 MAX_MESSAGE_BYTES = 1_048_576
 """Body of a message of SQS or SNS, and payload of an asynchronous invocation."""
-MAX_BUS_EVENT_BYTES = 262_144
+MAX_BUS_EVENT_BYTES = 1_048_576
 """An entry of PutEvents."""
 MAX_ERROR_BYTES = 1_024
 """The attribute ErrorMessage of a dead letter."""
