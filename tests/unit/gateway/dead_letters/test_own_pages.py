@@ -221,7 +221,9 @@ async def test_seeing_takes_the_right_to_get_the_function_and_cancelling_to_invo
 async def test_what_makes_no_sense_is_refused(query: dict[str, str]) -> None:
     async with invocations() as desk:
         with pytest.raises(InvalidParameterValue):
-            await desk.ask("GET", **query)
+            await desk.page.respond(
+                "GET", desk.prefix, {name: [value] for name, value in query.items()}, body=b"", caller=ROOT
+            )
         with pytest.raises(UnknownOperation):
             await desk.ask("PUT", "/id-1")
 
