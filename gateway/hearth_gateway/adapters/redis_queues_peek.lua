@@ -21,24 +21,30 @@ for _, element in ipairs(elements) do
   show('', '0', is_later(delay) and delay or '', element)
 end
 
+local first = math.max(skip - length, 0) + 1
+local wanted = first + limit - #elements - 1
 local ids = {}
-local function collect(found)
-  for _, id in ipairs(found) do ids[#ids + 1] = id end
+
+-- No more than are wanted: there may be a million.
+local function collect(command, key, ...)
+  if #ids >= wanted then return end
+  for _, id in ipairs(redis.call(command, key, ...)) do ids[#ids + 1] = id end
 end
+
+local function collect_groups(groups)
+  for _, group in ipairs(redis.call('ZRANGE', groups, 0, wanted)) do collect('LRANGE', members(group), 0, wanted) end
+end
+
 if #elements < limit then
   if is_fifo then
-    for _, groups in ipairs({ open, blocked }) do
-      for _, group in ipairs(redis.call('ZRANGE', groups, 0, -1)) do
-        collect(redis.call('LRANGE', members(group), 0, -1))
-      end
-    end
+    collect_groups(open)
+    collect_groups(blocked)
   else
-    collect(redis.call('ZRANGE', retries, 0, math.max(skip - length, 0) + limit))
-    for _, who in ipairs(redis.call('ZRANGE', owners, 0, -1)) do collect(redis.call('SMEMBERS', leases(who))) end
+    collect('ZRANGE', retries, 0, wanted)
+    for _, who in ipairs(redis.call('ZRANGE', owners, 0, -1)) do collect('SMEMBERS', leases(who)) end
   end
 end
-local first = math.max(skip - length, 0) + 1
-for i = first, math.min(#ids, first + limit - #elements - 1) do
+for i = first, math.min(#ids, wanted) do
   local attempts, _, element = entry(ids[i])
   if attempts then
     local hidden = hidden_until(ids[i]) or TAKEN
