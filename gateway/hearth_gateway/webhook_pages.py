@@ -15,12 +15,12 @@ import orjson
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from hearth.core.errors import InvalidRequestContent, UnknownOperation
-from hearth_gateway.asynchronous.webhook_book import WebhookBook, shown_url
+from hearth_gateway.asynchronous.webhook_book import WebhookBook
 from hearth_gateway.auth.authentication import Caller
 from hearth_gateway.auth.gate import Gate
 from hearth_gateway.core.authorization import Place
 from hearth_gateway.core.operations import ApiResponse
-from hearth_gateway.core.webhook import Webhook
+from hearth_gateway.core.webhook import Webhook, shown_url
 
 PREFIX = "/_hearth/webhooks"
 _JSON = {"Content-Type": "application/json"}

@@ -201,6 +201,18 @@ async def test_an_event_that_cannot_be_read_is_set_aside_and_holds_up_nobody(red
 
 
 @pytest.mark.redis
+async def test_a_server_that_forgot_the_scripts_is_told_them_again(redis_url: str) -> None:
+    redis = await emptied(redis_url)
+    queue = RedisEvents(redis)
+    await queue.accept(event(1), 1_000)
+    await queue.take(NAME, 1_000)
+    await redis.client.script_flush()
+    await queue.accept(event(2), 2_000)
+    assert await queue.take(NAME, 2_000) == event(2)
+    await redis.close()
+
+
+@pytest.mark.redis
 async def test_what_is_over_is_kept_in_bounds(redis_url: str) -> None:
     redis = await emptied(redis_url)
     queue = RedisEvents(redis, Keeping(letters=2, statuses=2, letter_age_s=100, status_age_s=100))

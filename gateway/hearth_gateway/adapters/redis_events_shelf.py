@@ -30,6 +30,7 @@ from hearth_gateway.core.async_event import AsyncEvent
 from hearth_gateway.core.dead_letter import Letter, Unreadable
 from hearth_gateway.core.invocation_status import InvocationStatus
 from hearth_gateway.core.parcel import Parcel
+from hearth_gateway.core.webhook import shown_target
 
 EVENTS = "hearth:async"
 PARCELS = "hearth:courier"
@@ -97,10 +98,9 @@ class EventRedis:
 
     async def run_durably(self, name: str, *arguments: Argument) -> Any:
         """One transition; on disk when this returns, as far as the server can."""
-        async with self.client.pipeline(transaction=False) as pipe:
-            pipe.eval(script(name), 0, *cast(Any, arguments))
-            pipe.execute_command("WAITAOF", 1, 0, FSYNC_TIMEOUT_MS)
-            answer, synced = await asked(pipe.execute(raise_on_error=False))
+        answer, synced = await self._durably("EVALSHA", await self._digest(name), arguments)
+        if isinstance(answer, NoScriptError):  # the server was restarted: it does not know the script, and did nothing
+            answer, synced = await self._durably("EVAL", script(name), arguments)
         if isinstance(answer, RedisError):
             raise EventsUnavailable(str(answer)) from answer
         if isinstance(synced, ResponseError):
@@ -109,11 +109,24 @@ class EventRedis:
             raise EventsUnavailable("the server did not reach its disk in time")
         return answer
 
-    async def _evaluated(self, name: str, arguments: Sequence[Argument]) -> Any:
+    async def _durably(self, command: str, source: str, arguments: Sequence[Argument]) -> tuple[Any, Any]:
+        """A script's answer, or its error, and what the wait for the disk said."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            pipe.execute_command(command, source, 0, *arguments)
+            pipe.execute_command("WAITAOF", 1, 0, FSYNC_TIMEOUT_MS)
+            answer, synced = await asked(pipe.execute(raise_on_error=False))
+        return answer, synced
+
+    async def _digest(self, name: str) -> str:
+        """What the server knows a script by, once it was told."""
         if name not in self._digests:
-            self._digests[name] = await self.client.script_load(script(name))
+            self._digests[name] = str(await asked(self.client.script_load(script(name))))
+        return self._digests[name]
+
+    async def _evaluated(self, name: str, arguments: Sequence[Argument]) -> Any:
+        digest = await self._digest(name)
         try:
-            return await cast(Any, self.client.evalsha(self._digests[name], 0, *cast(Any, arguments)))
+            return await cast(Any, self.client.evalsha(digest, 0, *cast(Any, arguments)))
         except NoScriptError:  # the server was restarted: it does not know the script any more, and did nothing
             return await cast(Any, self.client.eval(script(name), 0, *cast(Any, arguments)))
 
@@ -157,7 +170,12 @@ class RedisShelf:
 
     async def _set_aside(self, recipient: str, item: Unreadable, error: Exception, now_ms: int) -> None:
         """Out of the way of the others, into the dead letters."""
-        log.error("a stored event cannot be read and is set aside", recipient=recipient, id=item.id, error=str(error))
+        log.error(
+            "a stored event cannot be read and is set aside",
+            recipient=shown_target(recipient),
+            id=item.id,
+            error=str(error),
+        )
         why = {"errorType": UNREADABLE, "errorMessage": str(error)}
         await self._end(recipient, item.id, Ending(letter=Letter(item, UNREADABLE, why, 0, now_ms, now_ms)), now_ms)
 

@@ -26,6 +26,7 @@ from hearth_gateway.core.dead_letter import Letter, undelivered
 from hearth_gateway.core.delivery import Attempt, DeliveryFate, GiveUp, TryAgain, after_failure, before_delivery
 from hearth_gateway.core.parcel import Parcel
 from hearth_gateway.core.retry import doubling
+from hearth_gateway.core.webhook import shown_target
 from hearth_gateway.sources.ports import Clock
 
 PARALLEL_PER_TARGET = 8
@@ -127,7 +128,7 @@ class Deliveries:
         except TimeoutError:
             return self._failed(parcel, Attempt("Timeout", "The target did not answer in time."))
         except Exception as error:  # the top of a task; the parcel must not stay taken
-            log.exception("a delivery broke", target=parcel.target, id=parcel.id)
+            log.exception("a delivery broke", target=shown_target(parcel.target), id=parcel.id)
             return self._failed(parcel, Attempt("InternalFailure", f"{type(error).__name__}: {error}"))
         return None
 
@@ -142,7 +143,7 @@ class Deliveries:
         if found is None:
             known = address is not None and not isinstance(address, FunctionAddress)
             why = "nothing here delivers to such a target" if known else "this names no target"
-            raise TargetRefused(f"{target}: {why}", "InvalidTarget")
+            raise TargetRefused(f"{shown_target(target)}: {why}", "InvalidTarget")
         return found
 
     # Settling
@@ -173,12 +174,12 @@ class Deliveries:
         self.counters["given_up"] += 1
         log.warning(
             "a delivery was given up",
-            target=parcel.target,
+            target=shown_target(parcel.target),
             id=parcel.id,
             sender=parcel.sender,
             code=fate.code,
             why=fate.message,
-            kept="dead letters" if isinstance(left, Letter) else left.target,
+            kept="dead letters" if isinstance(left, Letter) else shown_target(left.target),
         )
 
     def _note(self, parcel: Parcel, fate: DeliveryFate) -> None:
@@ -192,7 +193,13 @@ class Deliveries:
         if _is_ordered(target):
             rest_ms = fate.due_ms - self._clock.now_ms()
         self._feeders.slow_down(target, rest_ms)
-        log.info("a delivery failed", target=target, id=parcel.id, attempts=fate.parcel.attempts, why=fate.message)
+        log.info(
+            "a delivery failed",
+            target=shown_target(target),
+            id=parcel.id,
+            attempts=fate.parcel.attempts,
+            why=fate.message,
+        )
 
 
 def _is_ordered(target: str) -> bool:

@@ -17,6 +17,7 @@ from hearth.core.errors import ServiceError
 from hearth_gateway.asynchronous.ports import EventsUnavailable, Shelf
 from hearth_gateway.core.pace import Pace
 from hearth_gateway.core.retry import doubling
+from hearth_gateway.core.webhook import shown_target
 from hearth_gateway.sources.ports import Clock
 
 LONGEST_SLEEP_S = 20.0
@@ -71,7 +72,7 @@ class Feeders:
         bell = self._bells.get(recipient)
         if bell is None:
             bell = self._bells[recipient] = asyncio.Event()
-            self._start(self._feed(recipient, bell), f"{self._kind} {recipient}", self._feeding)
+            self._start(self._feed(recipient, bell), f"{self._kind} {shown_target(recipient)}", self._feeding)
         bell.set()
 
     def ring_all(self) -> None:
@@ -171,10 +172,10 @@ class Feeders:
                     await self._serve(recipient, bell, due_ms)
                 failures = 0
             except (EventsUnavailable, ServiceError) as error:
-                log.warning(f"{self._kind} wait", recipient=recipient, error=str(error))
+                log.warning(f"{self._kind} wait", recipient=shown_target(recipient), error=str(error))
                 failures = await self._back_off(recipient, failures)
             except Exception:  # the top of a task: whatever broke must not stop what else there is for the recipient
-                log.exception(f"a feeder of {self._kind} broke", recipient=recipient)
+                log.exception(f"a feeder of {self._kind} broke", recipient=shown_target(recipient))
                 failures = await self._back_off(recipient, failures)
 
     async def _back_off(self, recipient: str, failures: int) -> int:

@@ -90,13 +90,6 @@ class WebhookBook:
         return Webhook(name, url, secret, record.created_s)
 
 
-def shown_url(url: str) -> str:
-    """Where a URL goes, without what may be a secret: credentials, path and query."""
-    parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}/…"
-
-
 def _check(webhook: Webhook) -> None:
     if not is_name(webhook.name):
         raise InvalidParameterValue(

@@ -58,7 +58,14 @@ _MEMBER_CONDITIONS = (
 _VPC_CONDITIONS = (("SubnetIds", "lambda:SubnetIds"), ("SecurityGroupIds", "lambda:SecurityGroupIds"))
 
 
-_QUEUE = re.compile(r"arn:(?:aws[a-z-]*:sqs|hearth:redis):")
+_QUEUE = re.compile(r"arn:(?:aws[a-z-]*:sqs|hearth:sqs|hearth:redis):")
+_SENDING = {
+    "sns": ("aws", "sns:Publish"),
+    "events": ("aws", "events:PutEvents"),
+    "kinesis": ("aws", "kinesis:PutRecord"),
+    "webhook": ("hearth", "hearth:CallWebhook"),
+}
+"""The partition that a service's ARNs have here, and the action that sending there is."""
 
 
 class Place(NamedTuple):
@@ -177,16 +184,29 @@ def _objects(members: Mapping[str, Any]) -> Iterator[Permission]:
 
 
 def _queues(operation: str, members: Mapping[str, Any], place: Place) -> Iterator[Permission]:
-    """Queues are read and filled by Hearth itself, so the caller must be allowed to; on AWS it takes the function's
-    role."""
+    """Queues are read, and queues, topics, buses, buckets and webhooks filled, by Hearth itself, so the caller must be
+    allowed to; on AWS it takes the function's role."""
     source = members.get("EventSourceArn")
     if source and operation == "CreateEventSourceMapping":
         yield Permission("sqs:ReceiveMessage", _our_queue(source, place))
     dead_letters = members.get("DeadLetterConfig", {}).get("TargetArn")
     outcomes = members.get("DestinationConfig", {}).values()
     for target in (dead_letters, *(outcome.get("Destination") for outcome in outcomes)):
-        if target and _QUEUE.match(target):
-            yield Permission("sqs:SendMessage", _our_queue(target, place))
+        if target:
+            yield from _sending(target, place)
+
+
+def _sending(arn: str, place: Place) -> Iterator[Permission]:
+    """What sending to an address takes. Functions have permissions of their own kind."""
+    if _QUEUE.match(arn):
+        yield Permission("sqs:SendMessage", _our_queue(arn, place))
+        return
+    match arn.split(":", 5):
+        case ["arn", _, "s3", _, _, bucket]:
+            yield Permission("s3:PutObject", f"arn:aws:s3:::{bucket}/*")
+        case ["arn", _, service, _, _, name] if service in _SENDING:
+            partition, action = _SENDING[service]
+            yield Permission(action, f"arn:{partition}:{service}:{place.region}:{place.account}:{name}")
 
 
 def _our_queue(arn: str, place: Place) -> str:
@@ -194,7 +214,7 @@ def _our_queue(arn: str, place: Place) -> str:
     match = _QUEUE.match(arn)
     if match is None:
         return arn
-    kind = "hearth:redis" if match[0].startswith("arn:hearth") else "aws:sqs"
+    kind = match[0].removeprefix("arn:").removesuffix(":") if match[0].startswith("arn:hearth") else "aws:sqs"
     return f"arn:{kind}:{place.region}:{place.account}:{arn.split(':', 5)[-1]}"
 
 

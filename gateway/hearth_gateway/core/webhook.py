@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 MAX_URL = 2_048
 SIGNATURE_HEADER = "X-Hearth-Signature"
@@ -43,6 +44,21 @@ class Verdict:
     again: str = ""
     never: str = ""
     retry_after_s: float | None = None
+
+
+def shown_url(url: str) -> str:
+    """Where a URL goes, without what may be a secret: credentials, path and query."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "…"
+    return f"{parts.scheme}://{parts.hostname}{port}/…"
+
+
+def shown_target(target: str) -> str:
+    """A target's address for logs: an ARN as it is, of a URL only where it goes."""
+    return shown_url(target) if target.startswith(("https://", "http://")) else target
 
 
 def is_name(text: str) -> bool:

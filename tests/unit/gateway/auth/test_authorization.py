@@ -191,12 +191,30 @@ def test_a_queue_needs_the_right_to_read_or_fill_it() -> None:
     assert needs("UpdateEventSourceMapping", {"UUID": "u"}, DestinationConfig=config)[1:] == [("sqs:SendMessage", own)]
 
 
+@pytest.mark.parametrize(
+    ("target", "action", "resource"),
+    [
+        ("arn:aws:sns:us-west-2:1:t", "sns:Publish", f"arn:aws:sns:us-east-1:{ACCOUNT}:t"),
+        ("arn:aws-cn:events:x:1:event-bus/b", "events:PutEvents", f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/b"),
+        ("arn:aws:kinesis:x:1:stream/s", "kinesis:PutRecord", f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/s"),
+        ("arn:hearth:webhook:x:1:h", "hearth:CallWebhook", f"arn:hearth:webhook:us-east-1:{ACCOUNT}:h"),
+        ("arn:hearth:sqs:x:1:c/q", "sqs:SendMessage", f"arn:hearth:sqs:us-east-1:{ACCOUNT}:c/q"),
+        ("arn:aws:s3:::bucket", "s3:PutObject", "arn:aws:s3:::bucket/*"),
+    ],
+)
+def test_naming_where_hearth_sends_to_needs_the_right_to_send_there(target: str, action: str, resource: str) -> None:
+    config = {"OnFailure": {"Destination": target}}
+    assert needs("PutFunctionEventInvokeConfig", FUNCTION, DestinationConfig=config)[1:] == [(action, resource)]
+    assert (action, resource) in needs("UpdateFunctionConfiguration", FUNCTION, DeadLetterConfig={"TargetArn": target})
+
+
 def test_a_function_as_a_destination_needs_the_right_to_invoke_it() -> None:
     target = f"arn:aws:lambda:us-west-2:{ACCOUNT}:function:g:prod"
     config = {"OnSuccess": {"Destination": target}, "OnFailure": {"Destination": "arn:aws:s3:::bucket"}}
     for operation in ("PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig"):
         assert needs(operation, FUNCTION, DestinationConfig=config)[1:] == [
-            ("lambda:InvokeFunction", f"{PREFIX}:function:g:prod")
+            ("s3:PutObject", "arn:aws:s3:::bucket/*"),
+            ("lambda:InvokeFunction", f"{PREFIX}:function:g:prod"),
         ]
 
 

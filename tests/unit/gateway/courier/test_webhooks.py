@@ -14,9 +14,9 @@ from hearth.core.errors import InvalidParameterValue, ResourceNotFound
 from hearth.sealing import Sealer
 from hearth_gateway.adapters.webhook_client import WebhookTarget
 from hearth_gateway.asynchronous.ports import TargetRefused, TargetUnavailable
-from hearth_gateway.asynchronous.webhook_book import WebhookBook, shown_url
+from hearth_gateway.asynchronous.webhook_book import WebhookBook
 from hearth_gateway.core.parcel import Parcel
-from hearth_gateway.core.webhook import Webhook, is_inside, judge, retry_after_s, signature
+from hearth_gateway.core.webhook import Webhook, is_inside, judge, retry_after_s, shown_target, shown_url, signature
 
 NOW_S = 1_763_717_405.0
 ARN = "arn:hearth:webhook:us-east-1:000000000000:hook"
@@ -200,3 +200,6 @@ async def test_what_is_no_url_of_a_webhook_is_refused(url: str) -> None:
 
 def test_of_a_url_only_where_it_goes_is_shown() -> None:
     assert shown_url("https://user:pw@example.org:8443/x?token=1") == "https://example.org:8443/…"
+    assert shown_target("https://example.org/t0p") == "https://example.org/…"
+    assert shown_target("arn:aws:sns:r:0:t") == "arn:aws:sns:r:0:t"
+    assert shown_target("https://[/t0p") == "…"
