@@ -11,9 +11,9 @@ from tests.contract.test_list_queue import RedisBench as ListBench
 
 from hearth_gateway.core.queue_batch import Message
 from hearth_gateway.core.retry import Again, Dead, Settlement
-from hearth_gateway.queues.ports import Counts, Grip, Lying, Queue, Received, Wanted
+from hearth_gateway.queues.ports import Counts, Grip, Lying, Move, Queue, Received, Wanted
 from hearth_gateway.queues.testing import ARN_PREFIX
-from hearth_gateway.sources.ports import Claim, ListQueue, Redrive
+from hearth_gateway.sources.ports import Claim, ListQueue, QueueUnavailable, Redrive
 
 pytestmark = pytest.mark.redis
 LARGE = 6_000_000
@@ -207,6 +207,33 @@ async def test_a_message_in_a_mappings_hands_is_neither_moved_nor_delayed(both: 
     [peeked] = await both.bench.store.peek(both.name)
 
     assert peeked.lying is Lying.IN_FLIGHT
+
+
+async def test_keys_of_hearths_own_are_no_queues(both: Both) -> None:
+    store, book = both.bench.store, both.bench.book
+    await both.send(b"1")
+    [peeked] = await store.peek(both.name)
+
+    for attempt in (
+        store.send("hearth:functions", [outgoing(b"1")]),
+        store.move(both.name, [Move(peeked, "hearth:functions", b"x")]),
+        book.create(Queue("hearth:functions")),
+    ):
+        with pytest.raises(QueueUnavailable, match="Hearth's own"):
+            await attempt
+    assert await book.find("hearth:functions") is None
+    assert len(await store.peek(both.name)) == 1
+
+
+async def test_a_policy_that_names_a_key_of_hearths_own_moves_nothing(both: Both) -> None:
+    policy = {"deadLetterTargetArn": f"{ARN_PREFIX}hearth:functions", "maxReceiveCount": 1}
+    await both.bench.book.create(Queue(both.name, {"RedrivePolicy": orjson.dumps(policy).decode()}))
+    await both.send(b"1")
+    await both.receive()
+    both.bench.clock.ms += 30_000
+
+    assert [one.receive_count for one in await both.receive()] == [2]
+    assert not await both.bench.client.exists("hearth:functions")
 
 
 # FIFO

@@ -19,7 +19,7 @@ from redis.crc import key_slot
 
 from hearth_gateway.adapters.redis_connections import RedisConnection, RedisConnections, Script
 from hearth_gateway.core.envelope import unpack_envelope
-from hearth_gateway.core.mapping import EventSourceMapping, Producer
+from hearth_gateway.core.mapping import RESERVED, EventSourceMapping, Producer
 from hearth_gateway.core.queue_batch import RECORD_OVERHEAD_BYTES, Message
 from hearth_gateway.core.retry import Settlement
 from hearth_gateway.core.sqs_attributes import redrive_policy
@@ -60,6 +60,13 @@ def queue_script(name: str) -> Script:
 def transitions() -> dict[str, Script]:
     """The script of each transition."""
     return {name: queue_script(f"list_{name}") for name in _TRANSITIONS}
+
+
+def queue_keys(name: str) -> list[str]:
+    """The keys of the scripts on a queue. Raises QueueUnavailable for a key of Hearth's own, which is no queue."""
+    if name.startswith(RESERVED):
+        raise QueueUnavailable(f"{name!r} is a key of Hearth's own")
+    return [name, stem_of(name)]
 
 
 def new_id_base() -> str:

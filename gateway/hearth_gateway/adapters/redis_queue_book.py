@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from hearth_gateway.adapters.redis_connections import RedisConnection
-from hearth_gateway.adapters.redis_list import queue_script, stem_of
+from hearth_gateway.adapters.redis_list import queue_keys, queue_script, stem_of
+from hearth_gateway.core.mapping import RESERVED
 from hearth_gateway.queues.ports import Queue
 from hearth_gateway.sources.ports import Clock
 
@@ -26,11 +27,14 @@ class RedisQueueBook:
         self._clock = clock
 
     async def create(self, queue: Queue) -> Queue:
+        queue_keys(queue.name)  # refuses what is no queue
         await self._connection.ask(NAMES_KEY, lambda client: client.zadd(NAMES_KEY, {queue.name: 0}))
         fields = await self._run("create", queue.name, *_flat(_fields(queue)), is_durable=True)
         return _queue(queue.name, dict(zip(*(iter(fields),) * 2, strict=True)))
 
     async def find(self, name: str) -> Queue | None:
+        if name.startswith(RESERVED):
+            return None
         stem = stem_of(name)
 
         async def look(client: Any) -> tuple[dict[bytes, bytes], int]:
@@ -91,7 +95,7 @@ class RedisQueueBook:
     async def _run(self, transition: str, name: str, *arguments: str | int, is_durable: bool = False) -> Any:
         run = self._connection.run_durably if is_durable else self._connection.run
         given: list[str | bytes | int | float] = ["LEFT", "", self._clock.now_ms(), *arguments]
-        return await run(queue_script(f"queues_{transition}"), [name, stem_of(name)], given)
+        return await run(queue_script(f"queues_{transition}"), queue_keys(name), given)
 
 
 def _flat(fields: Mapping[str, str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hearth_gateway.adapters.redis_connections import RedisConnection
-from hearth_gateway.adapters.redis_list import new_id_base, queue_script, stem_of
+from hearth_gateway.adapters.redis_list import new_id_base, queue_keys, queue_script
 from hearth_gateway.adapters.redis_queue_bell import QueueBells
 from hearth_gateway.core.envelope import MAGIC, Envelope, Head, pack_envelope, unpack_envelope
 from hearth_gateway.queues.outgoing import fitting
@@ -107,6 +107,7 @@ class RedisQueueStore:
         arguments: list[str | bytes | int] = []
         for one in moves:
             own_id = one.peeked.envelope.id or ""
+            queue_keys(one.target or name)  # refuses what is no queue
             arguments += (own_id, one.peeked.element, one.target or "", one.replacement)
         moved = await self._run("move", name, *arguments, is_durable=True)
         for target in {one.target for one in moves if one.target}:
@@ -138,7 +139,7 @@ class RedisQueueStore:
         run = self._connection.run_durably if is_durable else self._connection.run
         now = self._clock.now_ms() if now_ms is None else now_ms
         given: list[str | bytes | int | float] = ["LEFT", "", now, *arguments]
-        return await run(queue_script(f"queues_{transition}"), [name, stem_of(name)], given)
+        return await run(queue_script(f"queues_{transition}"), queue_keys(name), given)
 
 
 def _tail(message: Outgoing, now_ms: int) -> bytes:

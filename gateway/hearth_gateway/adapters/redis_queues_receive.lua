@@ -15,6 +15,8 @@ if policy and policy ~= '' then
   if is_read and type(read) == 'table' then
     dead_letter_list = string.match(tostring(read.deadLetterTargetArn), '^arn:aws:sqs:[^:]*:[^:]*:(.+)$')
     most = tonumber(read.maxReceiveCount)
+    -- Keys of Hearth's own are no queues.
+    if string.sub(dead_letter_list or '', 1, 7) == 'hearth:' then dead_letter_list = nil end
   end
 end
 

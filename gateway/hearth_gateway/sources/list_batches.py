@@ -18,7 +18,7 @@ from hearth.ports import Slot
 from hearth_gateway.core import slow_start
 from hearth_gateway.core.addresses import QueueAddress, parse_address
 from hearth_gateway.core.filtering import Filters
-from hearth_gateway.core.mapping import EventSourceMapping
+from hearth_gateway.core.mapping import RESERVED, EventSourceMapping
 from hearth_gateway.core.parcel import Parcel, derived_id
 from hearth_gateway.core.queue_batch import Batch, Message, Origin, Packing, pack
 from hearth_gateway.core.queue_sifting import Sifted, sift
@@ -245,4 +245,6 @@ def _dead_letter_queue(mapping: EventSourceMapping, redrive: Redrive | None, aro
     if redrive is None or mapping.names_dead_letters or not around.owns_queues:
         return ""
     address = parse_address(redrive.dead_letter_arn)
-    return address.name if isinstance(address, QueueAddress) and not address.connection else ""
+    if not isinstance(address, QueueAddress) or address.connection or address.name.startswith(RESERVED):
+        return ""
+    return address.name
