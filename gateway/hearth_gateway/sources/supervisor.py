@@ -322,7 +322,7 @@ def _wish(enabled: bool | None) -> Wish:
 
 
 def _duplicate_text(mapping: EventSourceMapping, uuid: str) -> str:
-    if is_own_form(mapping.source_arn):
+    if is_own_form(mapping.source_arn) or mapping.kind is SourceKind.STREAM:
         return (
             f'The event source arn (" {mapping.source_arn} ") and function (" {mapping.function_name} ") provided '
             f"mapping already exists. Please update or delete the existing mapping with UUID {uuid}"

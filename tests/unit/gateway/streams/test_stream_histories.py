@@ -33,9 +33,7 @@ deeds = st.one_of(
     st.tuples(st.just("down"), st.sampled_from([0.05, 20.0])),
     st.tuples(st.just("lanes"), st.integers(1, 3)),
 )
-verdicts = st.one_of(
-    st.just("good"), st.just("good"), st.just("bad"), st.just("lost"), st.tuples(st.just("list"), st.integers(0, 4))
-)
+verdicts = st.one_of(st.just("good"), st.just("bad"), st.just("lost"), st.tuples(st.just("list"), st.integers(0, 3)))
 configurations = st.fixed_dictionaries(
     {
         "batch_size": st.integers(1, 4),
@@ -124,12 +122,11 @@ class History:
         self.stage.source.reconfigure(self.stage.mapping)
 
     async def finish(self) -> None:
-        """Everything works from now on."""
-        self.verdicts.clear()
+        """Nothing breaks any more but what the function still has to say."""
         self.stage.stream.faults.clear()
         (last,) = self.stage.add("x", key="A")
         self.key_of[last.sequence_number] = "A"
-        async with asyncio.timeout(3_600):
+        async with asyncio.timeout(7_200):
             await self.stage.until(lambda: self.stage.is_settled)
         self.stage.source.stop()
         assert self.task is not None
@@ -156,7 +153,7 @@ def check(history: History) -> None:
 @given(
     configuration=configurations,
     planned=st.lists(deeds, min_size=5, max_size=30),
-    script=st.lists(verdicts, max_size=25),
+    script=st.lists(verdicts, min_size=3, max_size=25),
 )
 def test_whatever_breaks_every_record_is_accounted_for_and_keys_keep_their_order(
     configuration: dict[str, Any], planned: list[Deed], script: list[Any]

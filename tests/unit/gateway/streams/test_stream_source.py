@@ -18,7 +18,7 @@ from tests.unit.gateway.streams.stream_stage import (
 from hearth.core.invocation import Invocation, Outcome
 from hearth_gateway.core.mapping import StartingPosition
 from hearth_gateway.core.mapping_state import State
-from hearth_gateway.core.stream_entry import EntryId
+from hearth_gateway.core.stream_entry import EntryId, lane_of
 from hearth_gateway.sources import ports
 
 PARTIAL = ("ReportBatchItemFailures",)
@@ -563,6 +563,24 @@ class TestTrouble:
             await stage.until(lambda: bool(stage.stream.groups) and stage.is_settled)
 
         assert [value for batch in stage.seen() for value in batch] == list("abcdef")
+
+    @in_virtual_time
+    async def test_a_group_lost_beside_a_lane_that_is_stuck_repeats_nothing_that_is_done(self) -> None:
+        stage = StreamStage(mapping(batch_size=1, parallelization_factor=2))
+        fails_on(stage, "bad")
+        stage.add("bad", "after", key="A")
+        other = next(key for key in "BCDEFGH" if lane_of(key.encode(), 2) != lane_of(b"A", 2))
+        stage.add(*"12345", key=other)
+        async with stage.playing():
+            await stage.until(lambda: ["5"] in stage.seen())
+            stage.stream.groups.clear()
+            stage.add("6", key=other)
+            await stage.until(lambda: ["6"] in stage.seen())
+            stage.scheduler.answer = lambda one: good()
+            await stage.until(lambda: stage.is_settled)
+
+        values = [value for batch in stage.seen() for value in batch if value != "bad"]
+        assert sorted(values) == [*"123456", "after"]
 
     @in_virtual_time
     async def test_a_group_lost_while_hearth_is_down_skips_nothing(self) -> None:
