@@ -175,6 +175,15 @@ async def test_lists_and_streams_get_the_body_as_it_is(redis_url: str) -> None:
     await redis.close()
 
 
+async def test_keys_of_hearths_own_are_no_targets() -> None:
+    async with RedisConnections.fixed("redis://127.0.0.1:1") as connections:
+        for target in (RedisListTarget(connections), RedisStreamTarget(connections)):
+            kind = "list" if isinstance(target, RedisListTarget) else "stream"
+            own = f"arn:hearth:redis:us-east-1:000000000000:hearth/{kind}/hearth:functions"
+            with pytest.raises(TargetRefused, match="Hearth's own"):
+                await target.deliver(parcel(1, own))
+
+
 async def test_a_queue_out_of_reach_says_so() -> None:
     redis = EventRedis("redis://127.0.0.1:1")
     with pytest.raises(EventsUnavailable):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hearth_gateway.adapters.redis_connections import RedisConnections, Script
 from hearth_gateway.asynchronous.ports import TargetRefused, TargetUnavailable
 from hearth_gateway.core.addresses import ListAddress, StreamAddress, parse_address
+from hearth_gateway.core.mapping import RESERVED
 from hearth_gateway.core.parcel import Parcel
 from hearth_gateway.sources.ports import QueueUnavailable
 
@@ -57,6 +58,8 @@ async def _run(
     address: ListAddress | StreamAddress,
     arguments: Sequence[str | bytes],
 ) -> None:
+    if address.key.startswith(RESERVED):
+        raise TargetRefused(f"{address.key!r} is a key of Hearth's own", "InvalidTarget")
     try:
         await connections.connection(address.connection).run_durably(script, [address.key], list(arguments))
     except QueueUnavailable as error:
