@@ -2,7 +2,8 @@
 
 Rule 1: new queues have the names that AWS allows. Queues that are only a Redis list somebody uses may have any name
 that an ARN can hold (`jobs:dead`), and are found under it.
-Rule 2: a queue's URL begins with the host that the client itself used, which is the one it can reach. Of a URL that
+Rule 2: keys that begin with `hearth:` are the platform's own. No queue has such a name, whoever asks.
+Rule 3: a queue's URL begins with the host that the client itself used, which is the one it can reach. Of a URL that
 comes back only the path counts.
 Source: CreateQueue and "Queue and message identifiers", Amazon SQS.
 """
@@ -10,6 +11,7 @@ Source: CreateQueue and "Queue and message identifiers", Amazon SQS.
 import re
 from urllib.parse import quote, unquote, urlsplit
 
+from hearth_gateway.core.mapping import RESERVED
 from hearth_gateway.core.sqs_errors import SqsError, invalid
 
 FIFO_SUFFIX = ".fifo"
@@ -35,7 +37,7 @@ def check_new_name(name: str, *, is_fifo: bool) -> None:
 
 def is_name(name: str) -> bool:
     """Whether a queue could have this name."""
-    return bool(_ANY.fullmatch(name))
+    return bool(_ANY.fullmatch(name)) and not name.startswith(RESERVED)
 
 
 def queue_url(origin: str, account: str, name: str) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 from hearth.core.errors import HearthError
 from hearth.core.identity import Principal
 from hearth_gateway.core.operations import ApiResponse
-from hearth_gateway.core.sqs_errors import SqsError, missing
+from hearth_gateway.core.sqs_errors import SqsError, missing, unsupported
 from hearth_gateway.neighbours import sqs_json, sqs_query
 from hearth_gateway.neighbours.calls import Authorize, Call, Members, NeighbourRequest, conditions_of
 from hearth_gateway.neighbours.sqs_calls import SqsCall, SqsHandler
 from hearth_gateway.neighbours.sqs_shapes import check_required, load_shapes
 from hearth_gateway.sources.ports import QueueUnavailable
+
+_WRONG_KIND = "WRONGTYPE"
 
 
 class SqsService:
@@ -47,6 +49,8 @@ class SqsService:
         try:
             return await self._handlers[operation](asked)
         except QueueUnavailable as error:
+            if _WRONG_KIND in str(error):
+                raise unsupported("The key of that name in Redis holds something else than messages.") from error
             raise SqsError("ServiceUnavailable", f"The queues are not available now: {error}", 503) from error
 
     def _read_json(self, request: NeighbourRequest) -> tuple[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 from hearth.core.policy_document import MalformedPolicy, PolicyDocument, parse_policy
 from hearth_gateway.core.authorization import Place
 from hearth_gateway.core.sqs_errors import no_queue
-from hearth_gateway.core.sqs_names import name_in_url, queue_url
+from hearth_gateway.core.sqs_names import is_name, name_in_url, queue_url
 from hearth_gateway.neighbours.calls import Call, Members
 from hearth_gateway.queues.ports import Queue, QueueBook
 
@@ -69,7 +69,7 @@ class QueueDoor:
 
     async def find_named(self, asked: SqsCall, action: str, name: str) -> Queue | None:
         """The queue of this name, if there is one. Whoever may not ask does not learn whether it is there."""
-        queue = await self._book.find(name)
+        queue = await self._book.find(name) if is_name(name) else None
         asked.call.allow(f"sqs:{action}", self.arn(name), policy=None if queue is None else _policy(queue))
         return queue
 
@@ -77,7 +77,7 @@ class QueueDoor:
         """The name of the queue of ours that an ARN means; None if it means anything else."""
         prefix = self.arn("")
         name = arn.removeprefix(prefix)
-        return name if arn.startswith(prefix) and name else None
+        return name if arn.startswith(prefix) and is_name(name) else None
 
 
 def _policy(queue: Queue) -> PolicyDocument | None:

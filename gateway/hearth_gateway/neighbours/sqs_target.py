@@ -10,6 +10,7 @@ from hearth_gateway.asynchronous.ports import TargetRefused, TargetUnavailable
 from hearth_gateway.core.addresses import QueueAddress, parse_address
 from hearth_gateway.core.parcel import Attribute, Parcel
 from hearth_gateway.core.queue_batch import ENCODING_ATTRIBUTE, body_text
+from hearth_gateway.core.sqs_names import is_name
 from hearth_gateway.queues.ports import Outgoing, QueueStore
 from hearth_gateway.sources.ports import QueueUnavailable
 from hearth_gateway.sources.sqs_ports import SqsApi, SqsLetter, SqsRefused
@@ -28,7 +29,7 @@ class QueueTarget:
     async def deliver(self, parcel: Parcel) -> None:
         """See `Target`."""
         address = parse_address(parcel.target)
-        if not isinstance(address, QueueAddress):
+        if not isinstance(address, QueueAddress) or not is_name(address.name):
             raise TargetRefused(f"{parcel.target} is no queue", "InvalidTarget")
         try:
             api = self._other(address)

@@ -254,6 +254,18 @@ async def test_a_list_that_nobody_made_a_queue_can_be_used_as_one(sqs: Sqs) -> N
     assert await sqs.code("tag_queue", QueueUrl=url, Tags={"a": "b"}) == "AWS.SimpleQueueService.NonExistentQueue"
 
 
+async def test_the_platforms_own_keys_are_no_queues(sqs: Sqs) -> None:
+    sqs.store.push("hearth:functions", b"precious")
+    url = f"http://127.0.0.1:{sqs.house.port}/{ACCOUNT}/hearth:functions"
+    assert await sqs.code("purge_queue", QueueUrl=url) == "InvalidAddress"
+    assert await sqs.code("delete_queue", QueueUrl=url) == "InvalidAddress"
+    named = await sqs.code("get_queue_url", QueueName="hearth:functions")
+    assert named == "AWS.SimpleQueueService.NonExistentQueue"
+    moving = await sqs.code("start_message_move_task", SourceArn=arn("hearth:functions"))
+    assert moving == "ResourceNotFoundException"
+    assert (await sqs.store.counts("hearth:functions")).visible == 1
+
+
 async def test_an_address_that_is_no_queues_is_said_to_be_none(sqs: Sqs) -> None:
     assert await sqs.code("receive_message", QueueUrl="jobs") == "InvalidAddress"
     other = f"http://127.0.0.1:{sqs.house.port}/111122223333/jobs"
