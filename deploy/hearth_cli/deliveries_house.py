@@ -36,6 +36,9 @@ from hearth_gateway.sources.ports import Clock
 DRAIN_S = 20.0
 """How long a shutdown lets what runs finish; what still runs then is done again by the next start."""
 
+DELIVERY_DRAIN_S = 5.0
+"""The same for deliveries, which are safe to repeat: nobody waits long for a target that does not answer."""
+
 
 @dataclass(slots=True)
 class PostOffice:
@@ -115,7 +118,7 @@ async def webhooks(settings: Settings, office: PostOffice, url: str) -> AsyncIte
 @asynccontextmanager
 async def deliveries(office: PostOffice, clock: Clock) -> AsyncIterator[Deliveries]:
     """Parcels are delivered while the `with` lasts."""
-    engine = Deliveries(office.deliveries, office.targets, office.courier, clock, drain_s=DRAIN_S)
+    engine = Deliveries(office.deliveries, office.targets, office.courier, clock, drain_s=DELIVERY_DRAIN_S)
     office.courier.ring_target = engine.ring
     async with engine:
         yield engine

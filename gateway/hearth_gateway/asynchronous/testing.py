@@ -65,18 +65,20 @@ class Memory:
     letters: dict[tuple[str, str], Letter] = field(default_factory=dict)
     ended: dict[str, InvocationStatus] = field(default_factory=dict)
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
+    """The time of the newest parcel of each FIFO queue."""
     is_down: bool = False
     loses_answers: bool = False
 
     def keep(self, posted: Posted, due_ms: int | None = None) -> None:
         """Keep something new; an id that is kept already changes nothing."""
-        due = posted.accepted_ms if due_ms is None else due_ms
+        due: float = posted.accepted_ms if due_ms is None else due_ms
         if isinstance(posted, AsyncEvent):
             self.events.setdefault(posted.id, _Kept(posted, due))
-        else:
-            later = max((kept.due_ms or 0 for kept in self.parcels.values()), default=0)
-            is_fifo = posted.target.endswith(".fifo")
-            self.parcels.setdefault(posted.id, _Kept(posted, max(due, later + 1 / 1024) if is_fifo else due))
+        elif posted.id not in self.parcels:
+            if posted.target.endswith(".fifo"):
+                due = self.last[posted.target] = max(due, self.last.get(posted.target, 0) + 1 / 1024)
+            self.parcels[posted.id] = _Kept(posted, due)
 
     def end(self, among: dict[str, _Kept], identity: str, ending: Ending) -> None:
         """Forget, and do what follows."""
