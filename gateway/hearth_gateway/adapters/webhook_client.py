@@ -10,11 +10,11 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 from hearth_gateway.asynchronous.ports import TargetRefused, TargetUnavailable
 from hearth_gateway.core.addresses import WebhookAddress, parse_address
@@ -129,7 +129,10 @@ class WebhookTarget:
 
 def _is_literally_inside(url: str) -> bool:
     """Addresses in numbers are never resolved, so they are looked at here, in whatever way they are written."""
-    host = urlsplit(url).hostname or ""
+    try:
+        host = URL(url).raw_host or ""  # the client's own reading: to it, other scripts' digits and dots are ASCII's
+    except ValueError:
+        return False  # it will not call that
     try:
         return is_inside(str(ipaddress.ip_address(host)))
     except ValueError:

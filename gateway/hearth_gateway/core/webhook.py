@@ -20,6 +20,10 @@ MAX_URL = 2_048
 SIGNATURE_HEADER = "X-Hearth-Signature"
 DELIVERY_HEADER = "X-Hearth-Delivery"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200")))
+"""Metadata services of clouds that are not link-local: Amazon's and Google's by IPv6, Alibaba's."""
+_TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+"""IPv6 addresses that end in one of IPv4: RFC 6052, and RFC 4291, section 2.5.5.1."""
 _SUCCESS = range(200, 300)
 _REDIRECTS = range(300, 400)
 _SERVER_ERRORS = 500
@@ -75,13 +79,25 @@ def signature(secret: str, body: bytes, now_s: int) -> str:
 def is_inside(address: str) -> bool:
     """Whether an IP address is this host, link-local, or no host's at all. Private networks are what self-hosted
     services live in: they are not inside."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        mapped = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        found = mapped or found
+    found = _unwrapped(address)
     return (
-        found.is_loopback or found.is_link_local or found.is_unspecified or found.is_multicast or _is_broadcast(found)
+        found.is_loopback
+        or found.is_link_local
+        or found.is_unspecified
+        or found.is_multicast
+        or found in _METADATA
+        or _is_broadcast(found)
     )
+
+
+def _unwrapped(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address that is meant: IPv6 has many ways to wrap one of IPv4."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv4Address):
+        return found
+    wrapped = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
+    is_translated = any(found in network for network in _TRANSLATED) and int(found) > 1
+    return wrapped or (ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if is_translated else found)
 
 
 def _is_broadcast(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

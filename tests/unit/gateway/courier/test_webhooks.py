@@ -113,7 +113,12 @@ async def test_a_name_that_is_not_registered_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "0.0.0.0", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"],
+    [
+        *("127.0.0.1", "localhost", "[::1]", "169.254.169.254", "0.0.0.0", "2130706433", "0x7f.1"),
+        *("[::ffff:127.0.0.1]", "[64:ff9b::127.0.0.1]", "[::127.0.0.1]", "[fd00:ec2::254]"),
+        # Digits and dots of other scripts, which URLs read as ASCII's.
+        *("\uff11\uff12\uff17.0.0.1", "127\u30020\u30020\u30021", "\u2460\u2461\u2466.0.0.1"),
+    ],
 )
 async def test_this_host_and_link_local_addresses_are_nobodys_webhook(host: str) -> None:
     async with site() as answers:
@@ -133,6 +138,7 @@ def test_private_networks_are_where_self_hosted_services_live(address: str) -> N
 @given(st.ip_addresses(v=4))
 def test_an_address_is_inside_however_it_is_wrapped(address: object) -> None:
     assert is_inside(f"::ffff:{address}") == is_inside(str(address))
+    assert is_inside(f"64:ff9b::{address}") == is_inside(str(address))
 
 
 def test_an_answer_is_judged_by_its_status() -> None:
