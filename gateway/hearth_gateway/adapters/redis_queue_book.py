@@ -37,12 +37,14 @@ class RedisQueueBook:
             return None
         stem = stem_of(name)
 
-        async def look(client: Any) -> tuple[dict[bytes, bytes], int]:
+        async def look(client: Any) -> tuple[dict[bytes, bytes], bool]:
             async with client.pipeline(transaction=False) as pipe:
                 pipe.hgetall(f"{stem}:queue")
-                pipe.exists(name, f"{stem}:messages", f"{stem}:owners")
-                fields, used = await pipe.execute()
-            return fields, used
+                pipe.type(name)
+                pipe.exists(f"{stem}:messages", f"{stem}:owners")
+                fields, kind, used = await pipe.execute()
+            # A key of another type is somebody else's: a stream must not be purged because it was taken for a queue.
+            return fields, kind == b"list" or (bool(used) and kind == b"none")
 
         fields, used = await self._connection.ask(name, look)
         if fields:
