@@ -161,7 +161,7 @@ def with_topic_attribute(before: Mapping[str, str], name: str, value: str, *, is
     """Attributes with one more set; an empty value takes it away."""
     check = _TOPIC_ATTRIBUTES.get(name)
     if check is None and name not in _FIFO_ATTRIBUTES:
-        if value or not _is_known_elsewhere(name):
+        if not _is_known_elsewhere(name) or not _says_nothing(name, value):
             raise InvalidTopicParameter(_not_here(name))
         return dict(before)
     if name in _FIFO_ATTRIBUTES:
@@ -228,6 +228,11 @@ _ELSEWHERE = re.compile(
 def _is_known_elsewhere(name: str) -> bool:
     """Whether AWS knows the attribute: then setting it to nothing changes nothing."""
     return _ELSEWHERE.fullmatch(name) is not None
+
+
+def _says_nothing(name: str, value: str) -> bool:
+    """Whether the value asks for nothing: Terraform sets every sample rate, to none of a hundred messages."""
+    return not value or (name.endswith("SampleRate") and value == "0")
 
 
 def _not_here(name: str) -> str:

@@ -68,6 +68,14 @@ async def test_a_topic_is_made_once_shown_changed_and_deleted(post: Post) -> Non
     assert await post.sns.code("get_topic_attributes", TopicArn=TOPIC) == ("NotFound", 404)
 
 
+async def test_an_attribute_that_asks_for_nothing_changes_nothing(post: Post, topic: str) -> None:
+    for name, value in (("SQSSuccessFeedbackSampleRate", "0"), ("KmsMasterKeyId", ""), ("DisplayName", "")):
+        await post.sns("set_topic_attributes", TopicArn=topic, AttributeName=name, AttributeValue=value)
+    rate = {"AttributeName": "SQSSuccessFeedbackSampleRate", "AttributeValue": "100"}
+    assert await post.sns.code("set_topic_attributes", TopicArn=topic, **rate) == ("InvalidParameter", 400)
+    assert post.book.topic("orders").attributes == {}
+
+
 async def test_topics_with_different_attributes_are_not_the_same(post: Post, topic: str) -> None:
     del topic
     error = await post.sns.error("create_topic", Name="orders", Attributes={"DisplayName": "x"})
