@@ -58,7 +58,7 @@ class SqsService:
         if operation not in self._handlers:
             raise SqsError("UnknownOperationException", f"The action {operation} is not valid for this endpoint.")
         members = sqs_json.read(self._shapes[operation], request)
-        check_required(self._shapes[operation], members)
+        check_required(self._shapes[operation], members, needs_url=not request.path.strip("/"))
         return operation, members
 
     def _read_form(self, request: NeighbourRequest) -> tuple[str, dict[str, Any]]:
@@ -69,7 +69,7 @@ class SqsService:
         if operation not in self._handlers:
             raise SqsError("UnknownOperationException", f"The action {operation} is not valid for this endpoint.")
         members = sqs_query.read(self._shapes[operation], fields)
-        check_required(self._shapes[operation], members)
+        check_required(self._shapes[operation], members, needs_url=False)
         return operation, members
 
 

@@ -44,10 +44,11 @@ def load_shapes() -> Mapping[str, Structure]:
     return load_inputs(OPERATIONS, "sqs", SQS_VERSION)
 
 
-def check_required(shape: Structure, members: Mapping[str, Any]) -> None:
-    """Raise for the first member that is required and missing, however deep. The queue may be named by the path."""
+def check_required(shape: Structure, members: Mapping[str, Any], *, needs_url: bool) -> None:
+    """Raise for the first member that is required and missing, however deep. `needs_url` is False where the request's
+    path may name the queue."""
     for path in _missing(shape, members, ""):
-        if path != "QueueUrl":
+        if needs_url or path != "QueueUrl":
             raise missing(path)
 
 
