@@ -317,3 +317,24 @@ async def test_the_old_way_of_invoking_asynchronously_still_works(served: Served
     assert (status, served.events.accepted[0].payload) == (202, b'{"n":1}')
     status, _, _ = await post(served, target, b'"' + b"x" * 2**18 + b'"')
     assert (status, len(served.events.accepted)) == (413, 1)
+
+
+async def test_an_event_with_a_key_that_was_used_is_known_by_its_first_id(served: Served) -> None:
+    ids = []
+    for key in ("a", "a", "b"):
+        status, headers, _ = await post(served, X_Amz_Invocation_Type="Event", X_Hearth_Idempotency_Key=key)
+        assert status == 202
+        ids.append(headers["x-amzn-RequestId"])
+    assert ids[0] == ids[1] != ids[2]
+    assert [event.id for event in served.events.accepted] == [ids[0], ids[2]]
+    status, headers, _ = await post(served, X_Amz_Invocation_Type="Event", X_Hearth_Idempotency_Key="x" * 256)
+    assert (status, headers["x-amzn-ErrorType"]) == (400, "InvalidRequestContentException")
+
+
+async def test_an_event_in_a_loop_is_accepted_to_be_given_up_when_its_turn_comes(served: Served) -> None:
+    trace = "Root=1-65000000-000000000000000000000000"
+    for _ in range(17):
+        status, headers, _ = await post(served, X_Amz_Invocation_Type="Event", X_Amzn_Trace_Id=trace)
+        assert status == 202
+        trace = headers["X-Amzn-Trace-Id"]
+    assert served.events.accepted[-1].trace_id.endswith(":17")
