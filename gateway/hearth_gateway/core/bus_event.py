@@ -46,7 +46,8 @@ def event_of(
     detail: object,
     resources: Sequence[str] = (),
 ) -> BusEvent:
-    """An event with its envelope. `detail` is any value of JSON; `time_ms` is epoch milliseconds."""
+    """An event with its envelope. `detail` is any value of JSON; `time_ms` is epoch milliseconds. Raises
+    InvalidEvent."""
     members = {
         "version": "0",
         "id": event_id,
@@ -58,7 +59,7 @@ def event_of(
         "resources": list(resources),
         "detail": detail,
     }
-    return BusEvent(event_id, members, orjson.dumps(members))
+    return BusEvent(event_id, members, _text(members))
 
 
 def read_event(body: bytes, event_id: str, place: Place, time_ms: int) -> BusEvent:
@@ -76,7 +77,15 @@ def read_event(body: bytes, event_id: str, place: Place, time_ms: int) -> BusEve
         raise InvalidEvent("An event must have a detail, which is a JSON object.")
     usual = event_of(event_id, place, time_ms, source="", detail_type="", detail={}).members
     members = {name: given.get(name, value) for name, value in usual.items()}
-    return BusEvent(event_id, members, orjson.dumps(members))
+    return BusEvent(event_id, members, _text(members))
+
+
+def _text(members: Mapping[str, Any]) -> bytes:
+    """JSON is read to a depth of a thousand, and written to a quarter of that."""
+    try:
+        return orjson.dumps(members)
+    except TypeError as error:
+        raise InvalidEvent("An event must not be nested that deeply.") from error
 
 
 def time_text(time_ms: int) -> str:

@@ -323,7 +323,9 @@ def _function_arn(named: str, qualifier: str | None, place: Place) -> str:
 def _parsed(text: str, *, is_object: bool) -> Any:
     try:
         found = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        if is_object:
+            orjson.dumps([found])  # what is nested too deeply for an event can be read, and never be written again
+    except (orjson.JSONDecodeError, TypeError) as error:
         raise InvalidTarget("Invalid RequestJson provided. Reason: The input is not well-formed JSON.") from error
     if is_object and not isinstance(found, dict):
         raise InvalidTarget("Invalid RequestJson provided. Reason: The input must be a JSON object.")

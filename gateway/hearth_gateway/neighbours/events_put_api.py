@@ -17,7 +17,7 @@ import orjson
 
 from hearth_gateway.bus.catalogue import Catalogue
 from hearth_gateway.bus.event_buses import EventBuses, Posted
-from hearth_gateway.core.bus_event import event_of
+from hearth_gateway.core.bus_event import InvalidEvent, event_of
 from hearth_gateway.core.bus_rule import bus_arn
 from hearth_gateway.core.event_pattern import InvalidPattern, compile_pattern
 from hearth_gateway.core.parcel import derived_id
@@ -103,17 +103,20 @@ class PutOperations:
             return Refused("MalformedDetail", "Detail is malformed.")
         return self._posted(bus, entry, detail, attempt)
 
-    def _posted(self, bus: str, entry: Mapping[str, Any], detail: Mapping[str, Any], attempt: str) -> Posted:
+    def _posted(self, bus: str, entry: Mapping[str, Any], detail: Mapping[str, Any], attempt: str) -> Posted | Refused:
         time = entry.get("Time")
-        event = event_of(
-            derived_id(attempt, f"{bus}/{_digest(entry)}"),
-            self._catalogue.place,
-            self._now_ms() if time is None else int(time * 1000),
-            source=entry["Source"],
-            detail_type=entry["DetailType"],
-            detail=detail,
-            resources=entry.get("Resources", ()),
-        )
+        try:
+            event = event_of(
+                derived_id(attempt, f"{bus}/{_digest(entry)}"),
+                self._catalogue.place,
+                self._now_ms() if time is None else int(time * 1000),
+                source=entry["Source"],
+                detail_type=entry["DetailType"],
+                detail=detail,
+                resources=entry.get("Resources", ()),
+            )
+        except InvalidEvent as error:
+            return Refused("MalformedDetail", str(error))
         return Posted(bus, replace(event, trace_id=entry.get("TraceHeader", "")))
 
     async def _test(self, call: Call) -> Members:

@@ -192,6 +192,13 @@ def test_a_record_with_members_of_other_types_is_one_or_none(strange: dict[str, 
         return
 
 
+def test_what_is_nested_too_deeply_for_an_event_is_none() -> None:
+    nested = b'{"a":' * 300 + b"1" + b"}" * 300
+    body = orjson.dumps({"Records": [{**minio_record(), "userIdentity": orjson.Fragment(nested)}]})
+    with pytest.raises(NotAnS3Event):
+        s3_records(body, REGION)
+
+
 @given(st.dictionaries(st.sampled_from(["mtime", "file_size", "mtime_ns"]), members), members)
 def test_a_change_of_a_filer_with_members_of_other_types_is_one_or_none(about: dict[str, Any], entry: Any) -> None:
     for each in (entry, {"name": "f", "attributes": about}):

@@ -328,6 +328,7 @@ async def test_wrong_entries_fail_by_themselves(world: World) -> None:
         ({"Detail": ""}, "InvalidArgument"),
         ({"Detail": "{"}, "MalformedDetail"),
         ({"Detail": "[1]"}, "MalformedDetail"),
+        ({"Detail": '{"a":' * 300 + "1" + "}" * 300}, "MalformedDetail"),
         ({"Source": "aws.ec2"}, "NotAuthorizedForSourceException"),
         ({"EventBusName": "nobody"}, "ResourceNotFoundException"),
     ]

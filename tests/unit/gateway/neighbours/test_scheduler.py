@@ -176,6 +176,16 @@ async def test_what_was_not_said_has_its_default(stage: Stage) -> None:
         ),
         ({"Target": target(f"{QUEUE}.fifo")}, "MessageGroupId"),
         ({"Target": target(f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default")}, "EventBridgeParameters"),
+        (
+            {
+                "Target": target(
+                    f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default",
+                    Input='{"a":' * 300 + "1" + "}" * 300,
+                    EventBridgeParameters={"DetailType": "Nightly", "Source": "my.app"},
+                )
+            },
+            "not well-formed JSON",
+        ),
         ({"Target": target(f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/s")}, "KinesisParameters"),
         ({"StartDate": START_MS / 1000 - 301}, "cannot be earlier than 5 minutes ago"),
         ({"StartDate": START_MS / 1000 + 60, "EndDate": START_MS / 1000}, "StartDate must come before"),
