@@ -67,8 +67,9 @@ def tags_of(given: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
 
 
 def check_tags(tags: Tags) -> None:
+    """Raise for too many. TagResource lists no error for a limit, so all operations say this."""
     if len(tags) > MAX_TAGS:
-        raise limit_exceeded()
+        raise invalid(f"The number of tags of a resource must be at most {MAX_TAGS}.")
 
 
 def shown_tags(tags: Tags) -> list[Members]:

@@ -83,17 +83,19 @@ class Refusal:
 
 
 def refused(api: Any, operation: str, members: Mapping[str, Any], body: Mapping[str, Any] | None = None) -> ClientError:
-    """The error that this request ends with. With a `body`, that is sent instead of what the SDK would make of it."""
+    """The error that this request ends with. Members that the operation does not have are left
+    out. With a `body`, that is sent instead of what the SDK would make of the members."""
 
     def replace(params: dict[str, Any], **_: Any) -> None:
         params["body"] = json.dumps(body).encode()
 
+    known = api.meta.service_model.operation_model(operation).input_shape.members
     event = f"before-call.{api.meta.service_model.service_id.hyphenize()}.{operation}"
     if body is not None:
         api.meta.events.register(event, replace)
     try:
         with pytest.raises(ClientError) as caught:
-            getattr(api, xform_name(operation))(**members)
+            getattr(api, xform_name(operation))(**{name: one for name, one in members.items() if name in known})
     finally:
         api.meta.events.unregister(event, replace)
     return caught.value
