@@ -28,4 +28,11 @@ def events_service(catalogue: Catalogue, buses: EventBuses, now_ms: Callable[[],
         **TargetOperations(catalogue).handlers(),
         **PutOperations(catalogue, buses, now_ms).handlers(),
     }
-    return JsonService(EVENTS, EVENTS_VERSION, handlers, invalid="ValidationException", unknown="UnsupportedOperation")
+    return JsonService(
+        EVENTS,
+        EVENTS_VERSION,
+        handlers,
+        invalid="ValidationException",
+        unknown="UnsupportedOperation",
+        internal="InternalException",
+    )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from hearth.core.errors import HearthError, InvalidRequestContent, ValidationError
+from hearth.core.errors import HearthError, InvalidRequestContent, ServiceError, ValidationError
 from hearth.core.identity import Principal
 from hearth_gateway.core.operations import ApiResponse
 from hearth_gateway.core.validation import check
@@ -22,7 +22,8 @@ _INVALID, _UNKNOWN = "InvalidParameterException", "UnknownOperationException"
 
 class JsonService:
     """A service of the JSON protocol: the operations that are here, by name. `invalid` is the service's code for a
-    request that breaks the constraints of its shape, `unknown` for an operation that is not here."""
+    request that breaks the constraints of its shape, `unknown` for an operation that is not here, `internal` for a
+    failure of the platform's own."""
 
     def __init__(
         self,
@@ -32,7 +33,9 @@ class JsonService:
         *,
         invalid: str = _INVALID,
         unknown: str = _UNKNOWN,
+        internal: str = ServiceError.code,
     ) -> None:
+        self._internal = internal
         self._invalid = invalid
         self._unknown = unknown
         self._handlers = dict(handlers)
@@ -58,7 +61,8 @@ class JsonService:
 
     def refusal(self, error: HearthError, request_id: str) -> ApiResponse:
         """An error in the service's own form."""
-        body = {"__type": error.code, "message": error.message}
+        code = self._internal if error.code == ServiceError.code else error.code
+        body = {"__type": code, "message": error.message}
         # Denials and bad signatures are 400 in this protocol's services, unlike in the REST ones.
         status = error.status if error.status >= 500 else 400  # noqa: PLR2004 - HTTP's server errors
-        return ApiResponse(status, orjson.dumps(body), {**_JSON, "x-amzn-ErrorType": error.code})
+        return ApiResponse(status, orjson.dumps(body), {**_JSON, "x-amzn-ErrorType": code})

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote
 
 import orjson
 
-from hearth.core.errors import HearthError, InvalidRequestContent
+from hearth.core.errors import HearthError, InvalidRequestContent, ServiceError
 from hearth.core.identity import Principal
 from hearth_gateway.core.operations import ApiResponse
 from hearth_gateway.core.validation import check
@@ -20,7 +20,7 @@ from hearth_gateway.neighbours.calls import Authorize, Call, CallerError, Handle
 SERVICE, VERSION = "scheduler", "2021-06-30"
 
 _JSON = {"Content-Type": "application/json"}
-_FORBIDDEN = 403
+_INTERNAL = "InternalServerException"
 # Method, first segment of the path, and whether there is more: the operation, and what the rest of the path is.
 _ROUTES: Mapping[tuple[str, str, bool], tuple[str, str]] = {
     ("POST", "schedules", True): ("CreateSchedule", "Name"),
@@ -61,9 +61,8 @@ class SchedulerProtocol:
 
     def refusal(self, error: HearthError, request_id: str) -> ApiResponse:
         """An error in the service's own form."""
-        return ApiResponse(
-            error.status, orjson.dumps({"Message": error.message}), {**_JSON, "x-amzn-ErrorType": error.code}
-        )
+        code = _INTERNAL if error.code == ServiceError.code else error.code
+        return ApiResponse(error.status, orjson.dumps({"Message": error.message}), {**_JSON, "x-amzn-ErrorType": code})
 
 
 def route(method: str, raw_path: str) -> tuple[str, Mapping[str, str]]:
