@@ -124,6 +124,18 @@ def parse_address(arn: str) -> Address | None:
             return None
 
 
+def served(arn: str, region: str, account: str) -> str:
+    """The ARN of what is served for this one: every region and every account mean this platform. It is this one that
+    policies are asked about, or another spelling of it would lead around them."""
+    match arn.split(":", 5):
+        case ["arn", "aws", "s3", _, _, _]:
+            return arn
+        case ["arn", partition, service, _, _, resource]:
+            return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+        case _:
+            return arn
+
+
 def _of_aws(service: str, resource: str) -> Address | None:
     match service:
         case "sqs" if _QUEUE_NAME.fullmatch(resource):

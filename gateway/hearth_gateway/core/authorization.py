@@ -30,6 +30,8 @@ from hearth.core.policy import (
 )
 from hearth.core.records import FunctionRecord
 from hearth_gateway.core import names
+from hearth_gateway.core.addresses import OWN_NAME, ListAddress, QueueAddress, parse_address, served
+from hearth_gateway.core.mapping import TAG_DEAD_LETTER_LIST
 from hearth_gateway.core.names import FunctionReference
 
 INVOKE = "lambda:InvokeFunction"
@@ -102,8 +104,7 @@ def permissions(
         yield Permission(GET_LAYER, layer)
     yield from _objects(members)
     yield from _queues(operation, members, place)
-    if operation in ("PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig"):
-        yield from _destinations(members, place)
+    yield from _destinations(members, place)
 
 
 def invocation(label: str, qualifier: str | None, place: Place) -> Permission:
@@ -189,6 +190,8 @@ def _queues(operation: str, members: Mapping[str, Any], place: Place) -> Iterato
     source = members.get("EventSourceArn")
     if source and operation == "CreateEventSourceMapping":
         yield Permission("sqs:ReceiveMessage", _our_queue(source, place))
+    if TAG_DEAD_LETTER_LIST in (members.get("Tags") or {}):
+        yield Permission("sqs:SendMessage", _list_beside(source or "", members["Tags"][TAG_DEAD_LETTER_LIST], place))
     dead_letters = members.get("DeadLetterConfig", {}).get("TargetArn")
     outcomes = members.get("DestinationConfig", {}).values()
     for target in (dead_letters, *(outcome.get("Destination") for outcome in outcomes)):
@@ -213,9 +216,19 @@ def _our_queue(arn: str, place: Place) -> str:
     """The ARN of the queue that is served for this one."""
     match = _QUEUE.match(arn)
     if match is None:
-        return arn
+        return served(arn, *place)
     kind = match[0].removeprefix("arn:").removesuffix(":") if match[0].startswith("arn:hearth") else "aws:sqs"
     return f"arn:{kind}:{place.region}:{place.account}:{arn.split(':', 5)[-1]}"
+
+
+def _list_beside(source: str, key: str, place: Place) -> str:
+    """The list of this key on the server of a source: on any server, where the source is not said."""
+    match parse_address(source):
+        case QueueAddress(connection=connection) | ListAddress(connection=connection):
+            name = connection or OWN_NAME
+        case _:
+            name = "*"
+    return f"arn:hearth:redis:{place.region}:{place.account}:{name}/list/{key}"
 
 
 def _destinations(members: Mapping[str, Any], place: Place) -> Iterator[Permission]:

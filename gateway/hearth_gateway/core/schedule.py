@@ -21,6 +21,7 @@ from hearth_gateway.core.addresses import (
     TopicAddress,
     WebhookAddress,
     parse_address,
+    served,
 )
 from hearth_gateway.core.bus_event import Place, event_of, time_text
 from hearth_gateway.core.firing import ON_TIME_MS, Firing, MissedFirings, Timer
@@ -181,7 +182,7 @@ class _Delivery:
 
 
 def check_target(target: Mapping[str, Any], place: Place) -> tuple[str, str]:
-    """The action that the target stands for and the ARN it is done to. Raises InvalidTarget."""
+    """The action that the target stands for and the ARN of what it is done to. Raises InvalidTarget."""
     delivery = _delivery(target, place)
     address = parse_address(delivery.arn)
     action = None if address is None else _ACTIONS.get(type(address))
@@ -195,7 +196,7 @@ def check_target(target: Mapping[str, Any], place: Place) -> tuple[str, str]:
         raise InvalidTarget("SqsParameters with a MessageGroupId must be provided for a FIFO queue.")
     if delivery.text is not None and isinstance(address, _JSON_ONLY):
         _parsed(_filled(delivery.text, "arn", Firing("0", 0, 0)), is_object=isinstance(address, BusAddress))
-    return action, delivery.arn
+    return action, served(delivery.arn, place.region, place.account)
 
 
 def parcel_of(schedule: Schedule, firing: Firing, place: Place) -> Parcel:

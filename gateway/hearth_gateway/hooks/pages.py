@@ -31,6 +31,7 @@ from hearth_gateway.core.addresses import (
     StreamAddress,
     TopicAddress,
     parse_address,
+    served,
 )
 from hearth_gateway.core.authorization import Place
 from hearth_gateway.core.hook_signatures import STANDARD_PREFIX, Scheme, Style
@@ -150,7 +151,7 @@ class HookPages:
                 action = "kinesis:PutRecord"
             case _:
                 action = _FILLS[type(address)]  # `checked` lets no other kind through
-        self._gate.authorize(caller, action, target, conditions={})
+        self._gate.authorize(caller, action, served(target, *self._place), conditions={})
 
     async def _rotate(self, name: str, body: bytes) -> ApiResponse:
         wanted = _read(_Rotation, body or b"{}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from hearth_gateway.core.addresses import served
 from hearth_gateway.core.schedule import DEFAULT_GROUP, InvalidTarget, Schedule, ScheduleState, check_target
 from hearth_gateway.core.schedule_expression import InvalidExpression, Once, parse_expression
 from hearth_gateway.neighbours import scheduler_answers as answers
@@ -159,7 +160,12 @@ class ScheduleOperations:
             action, resource = check_target(target, self._book.place)
         except InvalidTarget as error:
             raise answers.invalid(str(error)) from error
-        return self._roles.permit(call, target["RoleArn"], action, resource)
+        is_by_maker = self._roles.permit(call, target["RoleArn"], action, resource)
+        dead_letters = target.get("DeadLetterConfig", {}).get("Arn")
+        if dead_letters:
+            queue = served(dead_letters, self._book.place.region, self._book.place.account)
+            self._roles.permit_dead_letters(call, target["RoleArn"], queue)
+        return is_by_maker
 
     def _arn(self, group: str, name: str) -> str:
         place = self._book.place

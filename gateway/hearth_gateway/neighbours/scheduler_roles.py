@@ -14,6 +14,7 @@ from hearth_gateway.core import authorization
 from hearth_gateway.neighbours.calls import Call, CallerError
 
 PRINCIPAL = "scheduler.amazonaws.com"
+SEND = "sqs:SendMessage"
 UNTRUSTED = "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
 
 
@@ -35,6 +36,11 @@ class ExecutionRoles:
         if not may_assume(service(PRINCIPAL), role.trust, role_arn, {"aws:SourceAccount": self._account}):
             raise CallerError("ValidationException", UNTRUSTED)
         return False
+
+    def permit_dead_letters(self, call: Call, role_arn: str, queue: str) -> None:
+        """Raise AccessDenied unless the role, or who makes the schedule, may fill this queue."""
+        if self.refusal(role_arn, SEND, queue):
+            call.allow(SEND, queue)
 
     def refusal(self, role_arn: str, action: str, resource: str) -> str:
         """Why the role may not do this now; "" if it may."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from hearth_gateway.asynchronous.ports import Courier
 from hearth_gateway.core import topics
+from hearth_gateway.core.addresses import served
 from hearth_gateway.core.topic_messages import Seal, confirmation
 from hearth_gateway.core.topics import HTTP, HTTPS, SQS, InvalidTopicParameter, Subscription, Topic
 from hearth_gateway.neighbours import sns_answers as answers
@@ -60,7 +61,7 @@ class SubscriptionOperations:
             topic = self._desk.topic_of(call, "Subscribe", call["TopicArn"], conditions=conditions)
             topics.check_endpoint(topic, protocol, endpoint)
             attributes = topics.subscription_attributes(call.get("Attributes", {}), protocol)
-            _check_queues(call, protocol, endpoint, attributes)
+            self._check_queues(call, protocol, endpoint, attributes)
             found = self._known(topic, protocol, endpoint)
             if found is None:
                 found = self._new(call, topic, attributes)
@@ -133,12 +134,14 @@ class SubscriptionOperations:
             topics.filter_of(attributes)
             changed = replace(found, attributes=attributes)
             if name == "RedrivePolicy" and changed.dead_letter_arn is not None:
-                call.allow("sqs:SendMessage", changed.dead_letter_arn)
+                self._allow_sending(call, changed.dead_letter_arn)
             await self._book.put(changed)
         return {}
 
+    def _check_queues(self, call: Call, protocol: str, endpoint: str, attributes: Mapping[str, str]) -> None:
+        dead_letter = Subscription("", "", protocol, endpoint, "", 0, attributes).dead_letter_arn
+        for queue in ((endpoint,) if protocol == SQS else ()) + ((dead_letter,) if dead_letter else ()):
+            self._allow_sending(call, queue)
 
-def _check_queues(call: Call, protocol: str, endpoint: str, attributes: Mapping[str, str]) -> None:
-    dead_letter = Subscription("", "", protocol, endpoint, "", 0, attributes).dead_letter_arn
-    for queue in ((endpoint,) if protocol == SQS else ()) + ((dead_letter,) if dead_letter else ()):
-        call.allow("sqs:SendMessage", queue)
+    def _allow_sending(self, call: Call, queue: str) -> None:
+        call.allow("sqs:SendMessage", served(queue, self._desk.region, self._desk.account))

@@ -216,6 +216,27 @@ def test_a_function_as_a_destination_needs_the_right_to_invoke_it() -> None:
             ("s3:PutObject", "arn:aws:s3:::bucket/*"),
             ("lambda:InvokeFunction", f"{PREFIX}:function:g:prod"),
         ]
+    failures = {"OnFailure": {"Destination": target}}
+    assert needs("UpdateEventSourceMapping", {"UUID": "u"}, DestinationConfig=failures)[1:] == [
+        ("lambda:InvokeFunction", f"{PREFIX}:function:g:prod")
+    ]
+
+
+def test_a_source_is_judged_by_what_is_served_for_it() -> None:
+    given = needs("CreateEventSourceMapping", {}, FunctionName="f", EventSourceArn="arn:aws:kinesis:x:1:stream/s")
+    assert given[1:] == [("sqs:ReceiveMessage", f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/s")]
+
+
+def test_a_tag_that_names_a_list_for_dead_letters_needs_the_right_to_fill_it() -> None:
+    tags, own = {"hearth:dead-letter-list": "bin"}, f"arn:hearth:redis:us-east-1:{ACCOUNT}"
+    for source, connection in (
+        (f"arn:aws:sqs:us-east-1:{ACCOUNT}:jobs", "hearth"),
+        (f"{own}:shop/list/jobs", "shop"),
+    ):
+        given = needs("CreateEventSourceMapping", {}, FunctionName="f", EventSourceArn=source, Tags=tags)
+        assert given[2:] == [("sqs:SendMessage", f"{own}:{connection}/list/bin")]
+    mapping = f"{PREFIX}:event-source-mapping:u"
+    assert needs("TagResource", {"Resource": mapping}, Tags=tags)[1:] == [("sqs:SendMessage", f"{own}:*/list/bin")]
 
 
 class Desk:

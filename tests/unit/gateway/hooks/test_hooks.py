@@ -289,6 +289,11 @@ async def test_who_makes_a_hook_needs_the_right_to_its_target() -> None:
     await yard.page("POST", body={"name": "q", "style": "none", "target": QUEUE}, caller=bob)
     with pytest.raises(NotAuthorized, match="lambda:InvokeFunction"):
         await yard.page("POST", body={"name": "f", "style": "none", "target": FUNCTION}, caller=bob)
+    denied = json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Effect": "Deny", "Resource": QUEUE}]})
+    eve = Caller(_user(policy, denied), "lambda", "us-east-1", "192.0.2.1")
+    for name in (QUEUE, ":".join([*QUEUE.split(":")[:3], "eu-west-1", *QUEUE.split(":")[4:]])):
+        with pytest.raises(NotAuthorized, match="sqs:SendMessage"):
+            await yard.page("POST", body={"name": "e", "style": "none", "target": name}, caller=eve)
     nobody = Caller(_user(), "lambda", "us-east-1", "192.0.2.1")
     for method, path in (("GET", ""), ("GET", "/q"), ("DELETE", "/q"), ("POST", "/q/rotate")):
         with pytest.raises(NotAuthorized, match="hearth:"):

@@ -449,6 +449,30 @@ async def test_a_schedule_of_a_role_that_nobody_made_needs_its_makers_permission
     assert len(await stage.advance(seconds=1)) == 1
 
 
+async def test_what_a_target_is_called_in_other_regions_leads_around_no_policy(stage: Stage) -> None:
+    allowed = policy("scheduler:CreateSchedule", "iam:PassRole", "sqs:SendMessage")
+    denied = (
+        allowed.replace('"Allow"', '"Deny"').replace("scheduler:CreateSchedule", "x:y").replace("iam:PassRole", "x:z")
+    )
+    key = await stage.opened.add_user("maker", allowed, denied.replace('"*"', f'"{QUEUE}"'))
+    maker = stage.opened.client("scheduler", key)
+    for name in (QUEUE, QUEUE.replace(REGION, "eu-west-1"), QUEUE.replace(ACCOUNT, "111122223333")):
+        assert (await maker.code("create_schedule", **asked(Target=target(name))))[1] == 403
+    await maker("create_schedule", **asked(Target=target(f"{QUEUE}-2")))
+
+
+async def test_a_dead_letter_queue_is_one_that_the_role_or_the_maker_may_fill(stage: Stage) -> None:
+    may_make = policy("scheduler:CreateSchedule", "iam:PassRole", "lambda:InvokeFunction")
+    wanted = asked(Target=target(DeadLetterConfig={"Arn": DEAD}))
+    key = await stage.opened.add_user("maker", may_make)
+    assert (await stage.opened.client("scheduler", key).code("create_schedule", **wanted))[1] == 403
+    role = Role("timer", "/", ACCOUNT, TRUST, START_MS)
+    await stage.opened.roles.put(role)
+    assert (await stage.opened.client("scheduler", key).code("create_schedule", **wanted))[1] == 403
+    await stage.opened.roles.put(role.with_inline("send", policy("sqs:SendMessage", resource=DEAD)))
+    await stage.opened.client("scheduler", key)("create_schedule", **wanted)
+
+
 async def test_passing_a_role_needs_permission(stage: Stage) -> None:
     key = await stage.opened.add_user("maker", policy("scheduler:*", "lambda:*"))
     assert (await stage.opened.client("scheduler", key).code("create_schedule", **asked()))[1] == 403

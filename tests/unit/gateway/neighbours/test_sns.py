@@ -366,6 +366,21 @@ async def test_who_may_not_is_told_so_in_the_words_of_the_service(post: Post, to
     assert await bob.code("subscribe", TopicArn=topic, Protocol="sqs", Endpoint=QUEUE) == ("AuthorizationError", 403)
 
 
+async def test_what_a_queue_is_called_in_other_regions_leads_around_no_policy(post: Post, topic: str) -> None:
+    statements = [
+        {"Effect": "Allow", "Action": ["sns:*", "sqs:SendMessage"], "Resource": "*"},
+        {"Effect": "Deny", "Action": "sqs:SendMessage", "Resource": QUEUE},
+    ]
+    key = await post.house.add_user("bob", json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    bob = post.house.client("sns", key)
+    for name in (QUEUE, ":".join([*QUEUE.split(":")[:3], "eu-west-1", *QUEUE.split(":")[4:]])):
+        refused = await bob.code("subscribe", TopicArn=topic, Protocol="sqs", Endpoint=name)
+        assert refused == ("AuthorizationError", 403)
+        redrive = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": name})}
+        refused = await bob.code("subscribe", TopicArn=topic, Protocol="sqs", Endpoint=f"{QUEUE}-2", Attributes=redrive)
+        assert refused == ("AuthorizationError", 403)
+
+
 async def test_a_topics_own_policy_lets_others_in(post: Post, topic: str) -> None:
     bob = post.house.client("sns", await post.house.add_user("bob"))
     assert await bob.code("publish", TopicArn=topic, Message="x") == ("AuthorizationError", 403)
