@@ -79,7 +79,7 @@ class QueueOperations:
             asked.call.allow("sqs:TagQueue", self._door.arn(name))
         settable = {key: value for key, value in given.items() if key != "FifoQueue"}
         wanted = {key: value for key, value in checked(settable, is_fifo=is_fifo).items() if value}
-        await self._check_redrive(name, wanted)
+        await self._check_redrive(asked, name, wanted)
         now_ms = self._now_ms()
         queue = await self._book.create(Queue(name, wanted, tags, now_ms, now_ms))
         other = differing(queue.attributes, wanted, is_fifo=is_fifo)
@@ -88,14 +88,15 @@ class QueueOperations:
             raise SqsError("QueueNameExists", text)
         return {"QueueUrl": self._door.url(asked, name)}
 
-    async def _check_redrive(self, name: str, attributes: Mapping[str, str]) -> None:
-        """The dead-letter queue must be there, be of the same kind, and take this queue's messages."""
+    async def _check_redrive(self, asked: SqsCall, name: str, attributes: Mapping[str, str]) -> None:
+        """The dead-letter queue must be there, be of the same kind, and take this queue's messages. Messages are moved
+        there by the platform itself, so whoever asks for that must be allowed to send there."""
         redrive = redrive_policy(attributes)
         if redrive is None:
             return
         target = self._door.name_of(redrive[0])
         shown = attributes["RedrivePolicy"]
-        queue = await self._book.find(target) if target else None
+        queue = await self._door.find_named(asked, "SendMessage", target) if target else None
         if target is None or queue is None:
             raise out_of_range(shown, "RedrivePolicy", "Dead letter target does not exist.")
         if target == name:
@@ -168,7 +169,7 @@ class QueueOperations:
     async def _set_attributes(self, asked: SqsCall) -> Members:
         queue = await self._door.enter(asked, "SetQueueAttributes")
         wanted = checked(asked["Attributes"], is_fifo=queue.is_fifo)
-        await self._check_redrive(queue.name, wanted)
+        await self._check_redrive(asked, queue.name, wanted)
         await self._store_attributes(queue.name, wanted)
         return {}
 

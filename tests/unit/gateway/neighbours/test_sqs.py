@@ -530,6 +530,21 @@ async def test_everybody_may_do_what_their_policies_or_the_queues_own_allow(sqs:
     assert (await sender("receive_message", QueueUrl=url))["Messages"]
 
 
+async def test_who_names_a_dead_letter_queue_needs_the_right_to_fill_it(sqs: Sqs) -> None:
+    await sqs.create("dead")
+    making = f'{{"Effect":"Allow","Action":"sqs:*","Resource":"{arn("mine")}*"}}'
+    allowed = f'{{"Version":"2012-10-17","Statement":[{making}]}}'
+    maker = sqs.house.client("sqs", await sqs.house.add_user("maker", allowed))
+    url = (await maker("create_queue", QueueName="mine"))["QueueUrl"]
+    await maker("create_queue", QueueName="mine-dead")
+    policy = f'{{"deadLetterTargetArn":"{arn("dead")}","maxReceiveCount":1}}'
+    attributes = {"RedrivePolicy": policy}
+    assert (await maker.code("set_queue_attributes", QueueUrl=url, Attributes=attributes))[0] == "AccessDenied"
+    assert (await maker.code("create_queue", QueueName="mine-2", Attributes=attributes))[0] == "AccessDenied"
+    own = {"RedrivePolicy": policy.replace(":dead", ":mine-dead")}
+    await maker("set_queue_attributes", QueueUrl=url, Attributes=own)
+
+
 # Move tasks
 
 
