@@ -39,6 +39,9 @@ from hearth_gateway.core.operations import ApiResponse
 from hearth_gateway.core.tracing import TRACE_BYTES, trace_header
 from hearth_gateway.random_bytes import RandomBytes
 
+INVOKE_PREFIX = "/2015-03-31/functions/"
+INVOKE_SUFFIX = "/invocations"
+"""What the path of Invoke begins and ends with; between them is the function."""
 DRY_RUN = ApiResponse(204)
 REQUEST_ID = "x-amzn-RequestId"
 MAX_EVENT_BYTES = 1_048_576

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 from urllib.parse import parse_qs, quote
 
 import orjson
@@ -23,24 +23,24 @@ from aiohttp import ClientError, web
 
 from hearth.access_keys import AccessKeys
 from hearth.core.errors import HearthError, ServiceError, UnknownOperation
-from hearth.core.invocation import MAX_REQUEST_BYTES, Outcome
+from hearth.core.invocation import MAX_REQUEST_BYTES
 from hearth.ports import LogReader, Scheduler
 from hearth.registry import Registry
-from hearth_gateway.auth.authentication import LARGE_BODY, Authenticator, Ticket, verify, verify_aside
+from hearth_gateway.auth.authentication import Authenticator, Ticket, verify_aside
 from hearth_gateway.auth.gate import Gate, Permit
 from hearth_gateway.auth.refusals import Refusals
 from hearth_gateway.auth.url_guard import UrlGuard
 from hearth_gateway.core.endpoint import Endpoint
 from hearth_gateway.core.error_rendering import render
 from hearth_gateway.core.http_event import HttpRequest
-from hearth_gateway.core.http_head import Head, LowerHeaders
+from hearth_gateway.core.http_head import Head
 from hearth_gateway.core.operations import ApiResponse, Route, route
 from hearth_gateway.core.sigv4 import Signed
 from hearth_gateway.core.tracing import REQUEST_ID_BYTES, request_id
-from hearth_gateway.fast_lane import ANSWERED_S, Done, FastLane, Handler, answered, failed
+from hearth_gateway.fast_lane import ANSWERED_S, FastLane, Handler
 from hearth_gateway.function_url import FunctionUrls
 from hearth_gateway.http_noise import server_log
-from hearth_gateway.invoke import DRY_RUN, MAX_INVOKE_ASYNC_BYTES, REQUEST_ID, Events, Invoker, answer
+from hearth_gateway.invoke import INVOKE_PREFIX, INVOKE_SUFFIX, MAX_INVOKE_ASYNC_BYTES, REQUEST_ID, Events, Invoker
 from hearth_gateway.neighbours.entrance import NeighbourEntrance
 from hearth_gateway.neighbours.neighbours import Neighbours
 from hearth_gateway.neighbours.service_choice import is_of_neighbours
@@ -56,6 +56,7 @@ from hearth_gateway.own_pages import (
     health_for,
     is_own,
 )
+from hearth_gateway.plain_invocations import PlainInvocations
 from hearth_gateway.random_bytes import RandomBytes
 from hearth_gateway.request_body import read_body
 from hearth_gateway.streaming import ResponseStreams
@@ -69,8 +70,6 @@ PARALLEL_UPLOADS = 4
 """Uploads in memory at once; further ones wait for their turn with their bodies unread."""
 
 _UPLOADS = frozenset({"CreateFunction", "PublishLayerVersion", "UpdateFunctionCode"})
-_INVOKE_PREFIX = "/2015-03-31/functions/"
-_INVOKE_SUFFIX = "/invocations"
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -143,6 +142,9 @@ class GatewayServer:
         self._authenticator = services.authenticator
         self._gate = services.gate
         self._refusals = Refusals()
+        self._plain = PlainInvocations(
+            self._invoker, services.scheduler, services.authenticator, services.gate, refusals=self._refusals
+        )
         self._stopping = asyncio.Event()
         self._entrance = NeighbourEntrance(services.neighbours, services.authenticator, services.gate, self._stopping)
         self._key_pages = KeyPages(services.keys)
@@ -191,71 +193,7 @@ class GatewayServer:
             return None
         if is_for_url(head.headers[b"host"].decode("latin-1"), head.target):
             return self._urls.plainly
-        if head.headers.get(b"x-amz-invocation-type") == b"Event":
-            return None  # it waits for the disk, not for the function
-        is_invoke = head.target.startswith(_INVOKE_PREFIX) and head.method == "POST"
-        if not (is_invoke and head.path.endswith(_INVOKE_SUFFIX)):
-            return None
-        return self._invoke_plainly if head.body_end - head.body_start < LARGE_BODY or self._is_known(head) else None
-
-    def _is_known(self, head: Head) -> bool:
-        """Whether somebody we know claims to send this: large bodies of strangers are not collected, but refused by the
-        other lane before they are read."""
-        path, _, query = head.target.partition("?")
-        try:
-            self._authenticator.examine(Signed(head.method, path, query, head.headers), "")
-        except HearthError:
-            return False
-        return True
-
-    def _invoke_plainly(self, head: Head, body: bytes, peer: str, done: Done) -> "asyncio.Future[Any] | None":
-        """An invocation from the fast lane; errors are answers."""
-        identity = request_id(self._random.take(REQUEST_ID_BYTES))
-        path, _, query = head.target.partition("?")
-        label = path[len(_INVOKE_PREFIX) : -len(_INVOKE_SUFFIX)]
-        try:
-            ticket = self._authenticator.examine(Signed(head.method, path, query, head.headers), peer).of_lambda()
-            if ticket.is_slow(body):
-                return asyncio.create_task(self._invoke_aside(head, body, ticket, done), name="large-invocation")
-            body = verify(ticket, body)
-            self._gate.permit_invocation(ticket.caller, label, query)
-            headers = LowerHeaders(head.headers)
-            invocation = self._invoker.prepare(label, query, headers, body=body, request_id=identity)
-            if invocation is None:
-                done(identity, answered(DRY_RUN))
-                return None
-            running = self._services.scheduler.submit(invocation)
-        except Exception as error:  # the top of a request
-            self._refusals.note(error, peer)
-            done(identity, failed(error))
-            return None
-
-        def conclude(outcome: "asyncio.Future[Outcome]") -> None:
-            if outcome.cancelled():
-                return
-            try:
-                response = answered(answer(invocation, outcome.result()))
-            except Exception as error:  # the top of a request
-                response = failed(error)
-            done(identity, response)
-
-        running.add_done_callback(conclude)
-        return running
-
-    async def _invoke_aside(self, head: Head, body: bytes, ticket: Ticket, done: Done) -> None:
-        """An invocation from the fast lane whose body takes so long to hash that others would wait for it."""
-        identity = request_id(self._random.take(REQUEST_ID_BYTES))
-        label = ticket.request.path[len(_INVOKE_PREFIX) : -len(_INVOKE_SUFFIX)]
-        try:
-            body = await verify_aside(ticket, body)
-            query = ticket.request.query
-            self._gate.permit_invocation(ticket.caller, label, query)
-            headers = LowerHeaders(head.headers)
-            response = answered(await self._invoker.invoke(label, query, headers, body=body, request_id=identity))
-        except Exception as error:  # the top of a request
-            self._refusals.note(error, ticket.caller.source_ip)
-            response = failed(error)
-        done(identity, response)
+        return self._plain.handler(head)
 
     async def _watched(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, and see to it that the next one comes as a whole or not at all."""
@@ -301,10 +239,10 @@ class GatewayServer:
     async def _for_someone(self, request: web.BaseRequest, ticket: Ticket, identity: str) -> web.StreamResponse:
         """What needs a signature. The ticket is still to be verified, with the body."""
         path, query = ticket.request.path, ticket.request.query
-        if path.startswith(_INVOKE_PREFIX) and request.method == "POST":
-            label = path[len(_INVOKE_PREFIX) :].removesuffix("/")
-            if label.endswith(_INVOKE_SUFFIX):
-                return await self._invoke(request, ticket, label[: -len(_INVOKE_SUFFIX)], identity=identity)
+        if path.startswith(INVOKE_PREFIX) and request.method == "POST":
+            label = path[len(INVOKE_PREFIX) :].removesuffix("/")
+            if label.endswith(INVOKE_SUFFIX):
+                return await self._invoke(request, ticket, label[: -len(INVOKE_SUFFIX)], identity=identity)
         if is_own(path):
             return await self._own(request, ticket, identity)
         found = route(request.method, path, query)
