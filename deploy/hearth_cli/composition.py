@@ -5,15 +5,11 @@ removes the containers of the run before, then what takes events, and the one po
 """
 
 import asyncio
-import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import assert_never
 
 import redis.asyncio
 import structlog
@@ -27,20 +23,27 @@ from hearth.adapters.redis_store import (
     connect,
 )
 from hearth.config import Settings
-from hearth.core.identity import SessionIssuer
-from hearth.core.runtimes import Catalogue, Choice
 from hearth.layers import LayerBook
 from hearth.log_archive import LogArchive
 from hearth.logs import FunctionLogs
 from hearth.packages import CodePackages
-from hearth.registry import Change, Configured, Forgotten, Limited, Provisioned, Registry, Withdrawn
-from hearth_cli import guards, images, own_redis, sweep
+from hearth.registry import Registry
+from hearth_cli import guards, own_redis
 from hearth_cli.connections_house import ConnectionUsers, open_connections
 from hearth_cli.console import Failure
 from hearth_cli.deliveries_house import async_invocations, post_office
 from hearth_cli.event_house import EventHouse, Foundation, event_house
-from hearth_cli.locations import DataDir, data_dir, session_key
-from hearth_cli.reach import Reach, reach
+from hearth_cli.locations import DataDir, data_dir
+from hearth_cli.reach import reach
+from hearth_cli.scheduler_house import (
+    Host,
+    follower,
+    function_containers,
+    inspect_host,
+    network_gateway,
+    scheduler_engine,
+    surroundings,
+)
 from hearth_cli.sources_house import source_openers
 from hearth_cli.sqs_house import other_sqs
 from hearth_gateway.adapters.redis_list import RedisQueues
@@ -60,35 +63,13 @@ from hearth_gateway.sources.opening import OpenSources
 from hearth_gateway.sources.ports import Surroundings as SourceSurroundings
 from hearth_gateway.sources.ports import SystemClock
 from hearth_gateway.sources.supervisor import EventSources
-from hearth_scheduler.adapters.docker_containers import DockerContainers
-from hearth_scheduler.adapters.docker_template import Template
-from hearth_scheduler.adapters.host_abilities import LimitsChoice, SlotsChoice, choose_limits, choose_slots
-from hearth_scheduler.adapters.processors import Processors
-from hearth_scheduler.core.fleet import Fleet
-from hearth_scheduler.core.policy import Policy
-from hearth_scheduler.core.stream_pace import StreamLimits
-from hearth_scheduler.core.variables import endpoint_variables
 from hearth_scheduler.engine import Engine
-from hearth_scheduler.environments import Environments
-from hearth_scheduler.launches import Surroundings
-from hearth_scheduler.ports import ContainerError
 from hearth_scheduler.reporter import Reporter
-from hearth_scheduler.role_credentials import RoleCredentials
 
 DRAIN_S = 20.0
 """How long a shutdown lets queue batches in flight finish; what still runs then is delivered again."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What was found out about this machine at the start."""
-
-    init: Path
-    catalogue: Catalogue
-    slots: SlotsChoice
-    limits: LimitsChoice
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -98,7 +79,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     url = own_redis.url(settings)
     run, clock = uuid.uuid4().hex[:12], SystemClock()
     async with AsyncExitStack() as stack:
-        host = await asyncio.to_thread(_inspect, settings, place)
+        host = await asyncio.to_thread(inspect_host, settings, place)
         log.info("host", slots=host.slots.why, limits=host.limits.why, images=sorted(host.catalogue.images))
         client = connect(url)
         stack.push_async_callback(client.aclose)
@@ -106,15 +87,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         packages = await _packages(settings, place)
         logs = await stack.enter_async_context(FunctionLogs(place.root / "logs", settings.log_bytes_per_function))
         registry = Registry(functions)
-        containers = _containers(settings, host)
-        stack.callback(containers.close)
-        stack.push_async_callback(_remove_network, containers)
-        stack.push_async_callback(host.slots.slots.destroy)
-        inside = reach(settings, await _gateway(containers))
-        around = _surroundings(settings, host, place, inside, run=run)
-        engine = _engine(settings, host, containers, Reporter(logs, settings.region), codes=packages, around=around)
+        containers = await stack.enter_async_context(function_containers(settings, host))
+        inside = reach(settings, await network_gateway(containers))
+        around = surroundings(settings, host, place, inside, run=run)
+        engine = scheduler_engine(
+            settings, host, containers, Reporter(logs, settings.region), codes=packages, around=around
+        )
         packages.ask_in_use(engine.codes_in_use)
-        registry.on_change(_follower(engine))
+        registry.on_change(follower(engine))
         await registry.load()
         await stack.enter_async_context(engine)
         endpoint = _endpoint(settings, host)
@@ -198,113 +178,6 @@ async def _packages(settings: Settings, place: DataDir) -> CodePackages:
     packages = CodePackages(place.root, max_total_bytes=settings.code_storage_bytes)
     await packages.open()
     return packages
-
-
-def _inspect(settings: Settings, place: DataDir) -> Host:
-    """Look at the engine, the images and what this process may do. Blocking."""
-    engine = sweep.engine()
-    try:
-        return Host(
-            init=images.extract_init(engine, place.root, settings.image_prefix),
-            catalogue=images.catalogue(engine, settings),
-            slots=choose_slots(place.root, settings.cold_start_mode, engine.info()),
-            limits=choose_limits(),
-        )
-    finally:
-        engine.close()
-
-
-async def _gateway(containers: DockerContainers) -> str | None:
-    """Without a network no function starts, and each start says so; this Hearth can still be asked and mended."""
-    try:
-        return await containers.gateway()
-    except ContainerError as error:
-        log.error("no network for functions", error=str(error))
-        return None
-
-
-async def _remove_network(containers: DockerContainers) -> None:
-    """Not while containers use it, which it is when the start failed: then that is the error to show, not this one."""
-    try:
-        await containers.remove_network()
-    except ContainerError as error:
-        log.warning("the network of the functions stays", error=str(error))
-
-
-def _containers(settings: Settings, host: Host) -> DockerContainers:
-    template = Template(settings.instance, host.init, host.slots.bind_mode)
-    return DockerContainers(template, network=settings.function_network, parallel_starts=settings.parallel_starts)
-
-
-def _engine(
-    settings: Settings,
-    host: Host,
-    containers: DockerContainers,
-    reporter: Reporter,
-    *,
-    codes: CodePackages,
-    around: Surroundings,
-) -> Engine:
-    policy = Policy(
-        account_concurrency=settings.account_concurrency,
-        memory_budget_mib=settings.memory_budget_mib,
-        idle_timeout_s=settings.idle_timeout_s,
-        init_timeout_s=settings.init_timeout_s,
-        start_timeout_s=settings.start_timeout_s,
-        environment_lifetime_s=settings.environment_lifetime_s,
-        parallel_starts=settings.parallel_starts,
-        stem_cells_max=settings.stem_cells_max,
-        processors=os.cpu_count() or 1,
-    )
-    choices = host.catalogue.choices()
-    stem_of = {identifier: choice.interpreter for identifier, choice in choices.items() if choice.image.is_stem}
-    fleet = Fleet(policy, _stem_cells(settings, choices), lambda: uuid.uuid4().hex, stem_of.get)
-    environments = Environments(containers, host.slots.slots, host.limits.limits, reporter=reporter, around=around)
-    streams = StreamLimits(settings.stream_max_bytes, settings.stream_rate_bytes_per_s)
-    return Engine(fleet, environments, reporter, codes, stream_limits=streams, host_is_busy=Processors().are_busy)
-
-
-def _surroundings(settings: Settings, host: Host, place: DataDir, inside: Reach, *, run: str) -> Surroundings:
-    choices = host.catalogue.choices()
-    return Surroundings(
-        settings.region,
-        epoch=run,
-        images={choice.interpreter: choice.image.reference for choice in choices.values()},
-        interpreters={identifier: choice.interpreter for identifier, choice in choices.items()},
-        endpoints=endpoint_variables(inside.url, inside.services),
-        credentials=RoleCredentials(SessionIssuer(session_key(place)), settings.environment_lifetime_s),
-    )
-
-
-def _stem_cells(settings: Settings, choices: Mapping[str, Choice]) -> dict[str, int]:
-    """How many stem cells to keep of each interpreter. The setting names runtime identifiers; several may have one."""
-    floors: dict[str, int] = {}
-    for identifier, count in settings.stem_cells.items():
-        choice = choices.get(identifier)
-        if choice is not None and choice.image.is_stem:
-            floors[choice.interpreter] = max(count, floors.get(choice.interpreter, 0))
-    return floors
-
-
-def _follower(engine: Engine) -> Callable[[Change], None]:
-    """Tells the scheduler of every change of a function."""
-
-    def follow(change: Change) -> None:
-        match change:
-            case Configured():
-                engine.configure(change.version)
-            case Withdrawn():
-                engine.withdraw(change.name, change.version)
-            case Limited():
-                engine.limit(change.name, change.reserved)
-            case Provisioned():
-                engine.provision(change.name, change.version, change.count, change.most)
-            case Forgotten():
-                engine.forget(change.name)  # its log stays, until it is deleted or too old
-            case _:
-                assert_never(change)
-
-    return follow
 
 
 def _endpoint(settings: Settings, host: Host) -> Endpoint:
