@@ -12,7 +12,7 @@ import orjson
 
 from hearth_gateway.core.parcel import Attribute
 from hearth_gateway.core.topic_messages import Message
-from hearth_gateway.core.topics import InvalidTopicParameter, Topic
+from hearth_gateway.core.topics import InvalidMessageAttribute, InvalidTopicParameter, Topic
 
 MAX_SUBJECT = 100
 _FIFO_ID = re.compile(r"[A-Za-z0-9!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}")
@@ -126,19 +126,22 @@ def _size(publication: Publication) -> int:
 
 def _check_attribute(name: str, attribute: Attribute) -> None:
     if not _ATTRIBUTE_NAME.fullmatch(name) or ".." in name or name.startswith("."):
-        raise InvalidTopicParameter(f"The message attribute name '{name}' is invalid")
+        raise InvalidMessageAttribute(f"The message attribute name '{name}' is invalid")
     if not _ATTRIBUTE_TYPE.fullmatch(attribute.data_type):
         reason = (
             "has an invalid message attribute type, the set of supported type prefixes is Binary, Number, and String"
         )
-        raise InvalidTopicParameter(f"The message attribute '{name}' {reason}.")
+        raise InvalidMessageAttribute(f"The message attribute '{name}' {reason}.")
     if not attribute.value:
-        raise InvalidTopicParameter(f"The message attribute '{name}' must contain non-empty message attribute value.")
+        raise InvalidMessageAttribute(
+            f"The message attribute '{name}' must contain non-empty message attribute value for message attribute "
+            f"type '{attribute.data_type}'."
+        )
     is_binary = attribute.data_type.partition(".")[0] == "Binary"
     if is_binary != isinstance(attribute.value, bytes):
-        raise InvalidTopicParameter(f"The message attribute '{name}' has a value that is not of its type.")
+        raise InvalidMessageAttribute(f"The message attribute '{name}' has a value that is not of its type.")
     if attribute.data_type.partition(".")[0] == "Number" and not _is_number(attribute.value):
-        raise InvalidTopicParameter(f"Could not cast message attribute '{name}' value to number.")
+        raise InvalidMessageAttribute(f"Could not cast message attribute '{name}' value to number.")
 
 
 def _is_number(value: str | bytes) -> bool:

@@ -47,6 +47,12 @@ class InvalidTopicParameter(HearthError):
         super().__init__(f"Invalid parameter: {detail}")
 
 
+class InvalidMessageAttribute(HearthError):
+    """What SNS calls a message attribute that it does not take."""
+
+    code, status, fault = "ParameterValueInvalid", 400, Fault.CALLER
+
+
 class TopicNotFound(HearthError):
     """There is no such topic, or no such subscription."""
 

@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 from hearth.core.errors import Fault, HearthError
 from hearth_gateway.core.parcel import Attribute
 from hearth_gateway.core.topic_publication import Publication, Published, structured
-from hearth_gateway.core.topics import InvalidTopicParameter
+from hearth_gateway.core.topics import InvalidMessageAttribute, InvalidTopicParameter
 from hearth_gateway.neighbours.calls import Call, CallerError, Handler, Members
 from hearth_gateway.neighbours.sns_answers import Desk
 from hearth_gateway.topics.publisher import TopicPublisher
@@ -39,11 +39,9 @@ class PublishOperations:
     async def _publish(self, call: Call) -> Members:
         if call.get("PhoneNumber"):
             raise InvalidTopicParameter("PhoneNumber Reason: text messages are not available on this platform")
-        member = "TopicArn" if call.get("TopicArn") else "TargetArn" if call.get("TargetArn") else "TopicArn"
+        member = next((one for one in ("TopicArn", "TargetArn") if call.get(one)), "TopicArn or TargetArn")
         topic = self._desk.topic(call, "Publish", member)
-        return _published(
-            await self._publisher.publish(topic.name, self._publication(call.parameters, _attempt(call)))
-        )
+        return _published(await self._publisher.publish(topic.name, self._publication(call.parameters, _attempt(call))))
 
     async def _publish_batch(self, call: Call) -> Members:
         topic = self._desk.topic(call, "Publish")
@@ -134,4 +132,4 @@ def _value(name: str, given: Mapping[str, str]) -> str | bytes:
     try:
         return base64.b64decode(given["BinaryValue"], validate=True)
     except binascii.Error as error:
-        raise InvalidTopicParameter(f"The message attribute '{name}' is not base64.") from error
+        raise InvalidMessageAttribute(f"The message attribute '{name}' is not base64.") from error

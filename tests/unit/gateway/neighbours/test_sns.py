@@ -270,14 +270,25 @@ async def test_what_a_subscription_cannot_be_is_refused(
         {"Message": '{"sqs": "x"}', "MessageStructure": "json"},
         {"Message": "x", "MessageStructure": "xml"},
         {"Message": "x", "MessageDeduplicationId": "1"},
-        {"Message": "x", "MessageAttributes": {"a": {"DataType": "Number", "StringValue": "one"}}},
-        {"Message": "x", "MessageAttributes": {"a": {"DataType": "Text", "StringValue": "one"}}},
-        {"Message": "x", "MessageAttributes": {"aws.a": {"DataType": "String", "StringValue": "one"}}},
-        {"Message": "x", "MessageAttributes": {"a": {"DataType": "String", "StringValue": ""}}},
     ],
 )
 async def test_what_cannot_be_published_is_refused(post: Post, topic: str, given: dict[str, Any]) -> None:
     assert await post.sns.code("publish", TopicArn=topic, **given) == ("InvalidParameter", 400)
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        {"a": {"DataType": "Number", "StringValue": "one"}},
+        {"a": {"DataType": "Text", "StringValue": "one"}},
+        {"a": {"DataType": "String", "StringValue": ""}},
+        {"a": {"DataType": "Binary", "StringValue": "one"}},
+        {"aws.a": {"DataType": "String", "StringValue": "one"}},
+    ],
+)
+async def test_what_cannot_be_an_attribute_is_an_invalid_value(post: Post, topic: str, attribute: Any) -> None:
+    code = await post.sns.code("publish", TopicArn=topic, Message="x", MessageAttributes=attribute)
+    assert code == ("ParameterValueInvalid", 400)
 
 
 async def test_a_message_can_have_other_words_for_a_protocol(post: Post, topic: str) -> None:
@@ -364,6 +375,15 @@ async def test_who_may_not_is_told_so_in_the_words_of_the_service(post: Post, to
     assert await bob.code("publish", TopicArn=f"{topic}-other", Message="x") == ("AuthorizationError", 403)
     # Filling somebody's queue by way of a topic takes the right to fill the queue.
     assert await bob.code("subscribe", TopicArn=topic, Protocol="sqs", Endpoint=QUEUE) == ("AuthorizationError", 403)
+
+
+async def test_the_password_in_an_endpoint_is_not_shown(post: Post, topic: str) -> None:
+    secret, shown = "https://me:s3cr3t@example.test/p?a=b@c", "https://me:****@example.test/p?a=b@c"
+    for endpoint in (secret, "https://example.test:443/p@q", "https://me@example.test/"):
+        await post.sns("subscribe", TopicArn=topic, Protocol="https", Endpoint=endpoint)
+    listed = [one["Endpoint"] for one in (await post.sns("list_subscriptions"))["Subscriptions"]]
+    assert sorted(listed) == sorted([shown, "https://example.test:443/p@q", "https://me@example.test/"])
+    assert post.courier.parcels[0].target == secret
 
 
 async def test_what_a_queue_is_called_in_other_regions_leads_around_no_policy(post: Post, topic: str) -> None:
