@@ -6,6 +6,7 @@ Source: data types and errors in the Amazon SNS API reference.
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from hearth_gateway.topics.book import TopicBook
 
 PAGE = 100
 _ARN_PARTS = 6
+_PASSWORD = re.compile(r"(?P<before>^[a-z]+://[^/?#:@]*:)[^/?#]*@")
 _DEFAULT_ACTIONS = (
     *("SNS:GetTopicAttributes", "SNS:SetTopicAttributes", "SNS:AddPermission", "SNS:RemovePermission"),
     *("SNS:DeleteTopic", "SNS:Subscribe", "SNS:ListSubscriptionsByTopic", "SNS:Publish"),
@@ -128,7 +130,7 @@ def subscription_attributes(subscription: Subscription) -> Entries:
         SubscriptionArn=subscription.arn,
         TopicArn=subscription.topic_arn,
         Protocol=subscription.protocol,
-        Endpoint=subscription.endpoint,
+        Endpoint=_shown_endpoint(subscription),
         Owner=subscription.owner,
         ConfirmationWasAuthenticated=_flag(subscription.protocol not in (HTTP, HTTPS)),
         PendingConfirmation=_flag(subscription.is_pending),
@@ -146,9 +148,16 @@ def subscription_members(subscription: Subscription) -> Members:
         "SubscriptionArn": PENDING if subscription.is_pending else subscription.arn,
         "Owner": subscription.owner,
         "Protocol": subscription.protocol,
-        "Endpoint": subscription.endpoint,
+        "Endpoint": _shown_endpoint(subscription),
         "TopicArn": subscription.topic_arn,
     }
+
+
+def _shown_endpoint(subscription: Subscription) -> str:
+    """Without the password that a URL may have: the service shows asterisks there, and so its clients know it."""
+    if subscription.protocol not in (HTTP, HTTPS):
+        return subscription.endpoint
+    return _PASSWORD.sub(r"\g<before>****@", subscription.endpoint, count=1)
 
 
 def page(call: Call, name: str, found: Sequence[tuple[str, Item]], show: Callable[[Item], object]) -> Members:

@@ -1,12 +1,13 @@
-"""Publishes messages: everything that follows from one is handed to the courier in one step.
+"""Publishes messages: what follows from them is handed to the courier in one step, or in a few if it is very much.
 
-Rule 1: a publisher is told a message id once every delivery of the message is kept, and not before.
+Rule 1: a publisher is told a message id once every delivery of the message is kept, and not before. One that is told of
+a failure publishes again under the same id, which makes no second delivery of what still waits.
 Rule 2: a FIFO topic's messages are handed over one after the other, in the order of their numbers.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 
@@ -18,6 +19,9 @@ from hearth_gateway.core.topic_publication import check_publication, claim_key, 
 from hearth_gateway.core.topics import Topic
 from hearth_gateway.topics.book import TopicBook
 from hearth_gateway.topics.ports import Claim, Deduplication, Publication, Published
+
+STEP_BYTES = 16 * 1024 * 1024
+"""Of bodies that are kept in one step: a topic may have any number of subscriptions."""
 
 log = structlog.get_logger(__name__)
 
@@ -71,17 +75,22 @@ class TopicPublisher:
         return [Published(claim.message_id, sequence_text(claim)) for claim in claims]
 
     async def _post(self, topic: Topic, messages: Sequence[Message]) -> None:
-        parcels = [parcel for message in messages for parcel in self._deliveries(topic, message)]
-        if parcels:
-            await self._courier.post(parcels)
+        step: list[Parcel] = []
+        size = 0
+        for parcel in (parcel for message in messages for parcel in self._deliveries(topic, message)):
+            step.append(parcel)
+            size += len(parcel.body)
+            if size >= STEP_BYTES:
+                await self._courier.post(step)
+                step, size = [], 0
+        if step:
+            await self._courier.post(step)
 
-    def _deliveries(self, topic: Topic, message: Message) -> list[Parcel]:
-        return [
-            delivery(topic, one, message, seal=self._seal)
-            for one in self._book.subscriptions(topic.arn)
-            if not one.is_pending
-            and self._book.accepts(one, message.attributes or {}, message.for_protocol(one.protocol))
-        ]
+    def _deliveries(self, topic: Topic, message: Message) -> Iterator[Parcel]:
+        for one in self._book.subscriptions(topic.arn):
+            text = message.for_protocol(one.protocol)
+            if not one.is_pending and self._book.accepts(one, message.attributes or {}, text):
+                yield delivery(topic, one, message, seal=self._seal)
 
 
 def _refusal(topic: Topic, publication: Publication) -> HearthError | None:

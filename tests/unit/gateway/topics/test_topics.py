@@ -1,6 +1,7 @@
 """Topics across restarts and failures, and the links in what they send."""
 
 import json
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,13 +10,13 @@ from hearth.core.errors import AccessDenied, HearthError, ServiceError, UnknownO
 from hearth.testing import InMemoryStore
 from hearth_gateway.asynchronous.testing import RecordingCourier
 from hearth_gateway.core.http_event import HttpRequest
-from hearth_gateway.core.parcel import Attribute
+from hearth_gateway.core.parcel import Attribute, Parcel
 from hearth_gateway.core.topic_messages import confirmation
 from hearth_gateway.core.topics import Subscription, Topic, TopicNotFound
 from hearth_gateway.topics.book import TopicBook
 from hearth_gateway.topics.links import TopicLinks, confirmed
 from hearth_gateway.topics.ports import Publication
-from hearth_gateway.topics.publisher import TopicPublisher
+from hearth_gateway.topics.publisher import STEP_BYTES, TopicPublisher
 from hearth_gateway.topics.testing import InMemoryDeduplication, plain_seal
 
 ARN = "arn:aws:sns:us-east-1:000000000000:t"
@@ -81,6 +82,30 @@ async def test_publishing_again_under_the_same_id_makes_the_same_deliveries() ->
     for _ in range(2):
         await publisher.publish("t", Publication("m", "hello", 0))
     assert len(courier.parcels) == 1
+
+
+class CountingCourier(RecordingCourier):
+    """Also knows how much it was given at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    async def post(self, parcels: Sequence[Parcel]) -> None:
+        await super().post(parcels)
+        self.sizes.append(sum(len(parcel.body) for parcel in parcels))
+
+
+async def test_a_message_for_very_many_is_kept_in_steps_of_bounded_size() -> None:
+    book, courier = await opened(InMemoryStore()), CountingCourier()
+    await book.put(TOPIC)
+    for number in range(150):
+        await book.put(Subscription(f"{ARN}:{number}", ARN, "sqs", QUEUE, "0", 0))
+    publisher = TopicPublisher(book, courier, InMemoryDeduplication(lambda: 0), plain_seal())
+    await publisher.publish("t", Publication("m", "x" * 250_000, 0))
+    assert len({parcel.id for parcel in courier.parcels}) == 150
+    assert len(courier.sizes) > 1
+    assert max(courier.sizes) < STEP_BYTES + 262_144
 
 
 async def test_a_fifo_message_that_was_not_kept_is_neither_lost_nor_doubled_when_it_is_repeated() -> None:
