@@ -93,5 +93,5 @@ def id_in_handle(handle: str) -> tuple[str, str] | None:
     try:
         told = json.loads(base64.b64decode(handle, validate=True))
         return str(told["taskId"]), str(told["sourceArn"])
-    except (binascii.Error, ValueError, KeyError, TypeError):
+    except (binascii.Error, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -50,7 +50,10 @@ def statements_of(text: str) -> list[dict[str, Any]]:
     """The statements of a policy, none of an empty text. Raises ValueError."""
     if not text:
         return []
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     statements = document.get("Statement") if isinstance(document, dict) else None
     listed: list[Any] = statements if isinstance(statements, list) else [statements]
     if not all(isinstance(one, dict) for one in listed):

@@ -356,7 +356,7 @@ def _check_delivery(value: str, protocol: str) -> None:
 def _json(text: str, name: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidTopicParameter(f"{name}: failed to parse JSON. {error}") from error
 
 

@@ -248,6 +248,7 @@ async def test_subscriptions_are_shown_changed_and_ended(post: Post, topic: str)
         ("http", "http://a.test", {"DeliveryPolicy": '{"healthyRetryPolicy": {"minDelayTarget": 3}}'}),
         ("http", "http://a.test", {"DeliveryPolicy": '{"healthyRetryPolicy": {"numRetries": 101}}'}),
         ("http", "http://a.test", {"DeliveryPolicy": "[]"}),
+        ("http", "http://a.test", {"DeliveryPolicy": "[" * 100_000}),
         ("sqs", QUEUE, {"Nonsense": "1"}),
     ],
 )

@@ -1,6 +1,7 @@
 """SQS as botocore's own client sees it, over queues in memory."""
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -124,6 +125,8 @@ async def test_a_fifo_queue_ends_in_its_suffix(sqs: Sqs) -> None:
         ("QueueArn", "x", "InvalidAttributeName"),
         ("Nonsense", "x", "InvalidAttributeName"),
         ("RedrivePolicy", "{}", "InvalidAttributeValue"),
+        ("RedrivePolicy", '{"a":' * 100_000, "InvalidAttributeValue"),
+        ("Policy", "[" * 100_000, "InvalidAttributeValue"),
         ("RedrivePolicy", '{"deadLetterTargetArn":"a","maxReceiveCount":1001}', "InvalidAttributeValue"),
         ("RedrivePolicy", '{"deadLetterTargetArn":"arn:aws:sqs:x","maxReceiveCount":1}', "InvalidParameterValue"),
         ("RedriveAllowPolicy", '{"redrivePermission":"byQueue"}', "InvalidAttributeValue"),
@@ -602,7 +605,9 @@ async def test_only_dead_letters_are_moved(sqs: Sqs) -> None:
     sqs.store.push("jobs", dead("a", "one"))
     to_fifo = {"SourceArn": arn("jobs"), "DestinationArn": arn("x.fifo")}
     assert await sqs.code("start_message_move_task", **to_fifo) == "InvalidParameterValue"
-    assert await sqs.code("cancel_message_move_task", TaskHandle="nonsense") == "InvalidParameterValue"
+    nested = base64.b64encode(b"[" * 100_000).decode()
+    for handle in ("nonsense", nested):
+        assert await sqs.code("cancel_message_move_task", TaskHandle=handle) == "InvalidParameterValue"
 
 
 @pytest.mark.parametrize("clock", ["held"])
