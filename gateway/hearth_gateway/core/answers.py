@@ -110,16 +110,6 @@ def function_url(record: FunctionRecord, qualifier: str, endpoint: Endpoint) -> 
     }
 
 
-def encode_marker(name: str) -> str:
-    """A page's end as an opaque marker."""
-    return base64.urlsafe_b64encode(name.encode()).decode()
-
-
-def decode_marker(marker: str) -> str:
-    """The name that a marker stands for; ValueError if it is none of ours."""
-    return base64.b64decode(marker.encode("ascii"), altchars=b"-_", validate=True).decode()
-
-
 def _state(version: VersionRecord) -> Members:
     state, update = STATES[version.phase]
     members: Members = {"State": state.value}

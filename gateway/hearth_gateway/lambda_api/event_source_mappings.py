@@ -5,8 +5,6 @@ Delete answer 202 with the whole mapping in a transitional state; tools then ask
 Source: CreateEventSourceMapping and its siblings in the AWS Lambda API reference.
 """
 
-import base64
-import binascii
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +25,7 @@ from hearth_gateway.core.mapping import (
 from hearth_gateway.core.mapping_rules import DEFAULT_BATCH_SIZE, checked, refuse_foreign
 from hearth_gateway.core.mapping_state import State
 from hearth_gateway.core.names import FunctionReference, parse_function_name
+from hearth_gateway.core.paging import decode_marker, encode_marker
 from hearth_gateway.lambda_api.api import Answer, LambdaApi, Parameters
 from hearth_gateway.lambda_api.tags import changed_tags
 from hearth_gateway.sources.ports import NO_RECORDS
@@ -102,7 +101,7 @@ class EventSourceMappings:
         accept = self._filter(parameters.get("EventSourceArn"), parameters.get("FunctionName"))
         page, after = self._sources.page(_marked(parameters.get("Marker", "")), limit, accept)
         answer: dict[str, Any] = {"EventSourceMappings": [self._shown(mapping) for mapping in page]}
-        return 200, answer if after is None else {"NextMarker": _marker(after), **answer}
+        return 200, answer if after is None else {"NextMarker": encode_marker(after), **answer}
 
     async def update(self, parameters: Parameters) -> Answer:
         # An unknown mapping is the first thing to say, before anything about the parameters.
@@ -260,12 +259,8 @@ def _changed(mapping: EventSourceMapping, parameters: Parameters) -> EventSource
     return replace(mapping, **found, echoed={**mapping.echoed, **echoed})
 
 
-def _marker(uuid_text: str) -> str:
-    return base64.urlsafe_b64encode(uuid_text.encode()).decode()
-
-
 def _marked(marker: str) -> str:
     try:
-        return base64.urlsafe_b64decode(marker.encode()).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+        return decode_marker(marker)
+    except ValueError as error:
         raise InvalidParameterValue("The pagination token is not valid.") from error

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from hearth.core.errors import InvalidParameterValue
-from hearth_gateway.core.answers import decode_marker, encode_marker
+from hearth_gateway.core.paging import decode_marker, encode_marker
 from hearth_gateway.lambda_api.api import Parameters
 
 PAGE_LIMIT = 50

@@ -3,19 +3,17 @@
 Source: Amazon EventBridge API reference; the texts of errors are the service's where they are known.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from hearth_gateway.core.bus_rule import DEFAULT_BUS
+from hearth_gateway.core.paging import Item, page_of
 from hearth_gateway.neighbours.calls import Call, CallerError, Conditions, Members
 
 MAX_PAGE = 100
 MAX_TAGS = 50
 PASS_ROLE = "iam:PassRole"
 
-Item = TypeVar("Item")
 Tags = Mapping[str, str]
 
 
@@ -89,22 +87,12 @@ def resource_conditions(tags: Tags) -> Conditions:
 
 def page(call: Call, found: Sequence[tuple[str, Item]], show: Callable[[Item], Any]) -> tuple[list[Any], Members]:
     """One page of what is found, in the order of its keys, and the members that lead to the next."""
-    after = _token_read(call.get("NextToken"))
-    most = call.get("Limit", MAX_PAGE)
-    left = sorted(((key, item) for key, item in found if after is None or key > after), key=lambda pair: pair[0])
-    shown = [show(item) for _, item in left[:most]]
-    if len(left) <= most:
-        return shown, {}
-    return shown, {"NextToken": base64.urlsafe_b64encode(left[most - 1][0].encode()).decode()}
-
-
-def _token_read(token: str | None) -> str | None:
-    if token is None:
-        return None
+    in_order = sorted(found, key=lambda pair: pair[0])
     try:
-        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError) as error:
+        items, following = page_of(in_order, call.get("NextToken"), call.get("Limit", MAX_PAGE))
+    except ValueError as error:
         raise invalid("Parameter NextToken is not valid.") from error
+    return [show(item) for item in items], {} if following is None else {"NextToken": following}
 
 
 def without_none(members: Mapping[str, Any]) -> Members:

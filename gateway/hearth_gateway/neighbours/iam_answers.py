@@ -4,15 +4,14 @@ Documents travel percent-encoded in answers (RFC 3986), as clients expect them.
 Source: the data types and errors in the AWS Identity and Access Management API reference.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from hearth.core.policy_document import MalformedPolicy, PolicyDocument, parse_policy
 from hearth.core.roles import ManagedPolicy, PolicyVersion, Role
+from hearth_gateway.core.paging import Item, page_of
 from hearth_gateway.neighbours.calls import Call, CallerError, Members
 
 PAGE = 100
@@ -22,8 +21,6 @@ MAX_INLINE_POLICIES = 10_240
 MAX_MANAGED_POLICY = 6144
 MAX_ATTACHED = 20
 """Characters of documents (white space does not count) and policies per role: IAM quotas, raised to their maxima."""
-
-Item = TypeVar("Item")
 
 
 def no_such_entity(message: str) -> CallerError:
@@ -125,14 +122,12 @@ def tag_conditions(call: Call) -> dict[str, str | tuple[str, ...]]:
 
 def page(call: Call, name: str, found: Sequence[tuple[str, Item]], show: Callable[[Item], object]) -> Members:
     """One page of a list whose items are in the order of their keys."""
-    after = _marked(call.get("Marker"))
-    most = call.get("MaxItems", PAGE)
-    left = [(key, item) for key, item in found if after is None or key > after]
-    shown = left[:most]
-    members: dict[str, Any] = {name: [show(item) for _, item in shown], "IsTruncated": len(left) > len(shown)}
-    if members["IsTruncated"]:
-        members["Marker"] = base64.urlsafe_b64encode(shown[-1][0].encode()).decode()
-    return members
+    try:
+        items, following = page_of(found, call.get("Marker"), call.get("MaxItems", PAGE))
+    except ValueError as error:
+        raise CallerError("InvalidInput", "The marker is none of this list.") from error
+    members: dict[str, Any] = {name: [show(item) for item in items], "IsTruncated": following is not None}
+    return members if following is None else {**members, "Marker": following}
 
 
 def checked_document(text: str, most: int, what: str) -> PolicyDocument:
@@ -162,12 +157,3 @@ def check_trust(text: str) -> None:
         raise CallerError("MalformedPolicyDocument", "Has prohibited field Resource")
     if any(statement.parties is None for statement in document.statements):
         raise CallerError("MalformedPolicyDocument", "Missing required field Principal")
-
-
-def _marked(marker: str | None) -> str | None:
-    if marker is None:
-        return None
-    try:
-        return base64.b64decode(marker.encode(), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError) as error:
-        raise CallerError("InvalidInput", "The marker is none of this list.") from error

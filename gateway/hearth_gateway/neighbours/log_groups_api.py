@@ -3,16 +3,15 @@
 Source: Amazon CloudWatch Logs API reference; the texts of errors are the service's.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from hearth.core.arns import log_group_arn, log_stream_arn
 from hearth.core.errors import ResourceNotFound
 from hearth.log_archive import LogArchive
 from hearth.log_groups import LogGroup
 from hearth_gateway.core.authorization import Place
+from hearth_gateway.core.paging import Item, page_of
 from hearth_gateway.neighbours.calls import Call, CallerError, Handler, Members
 
 PAGE = 50
@@ -22,7 +21,6 @@ RETENTION_DAYS = frozenset({
 })  # fmt: skip
 
 _MARK = ":log-group:"
-Item = TypeVar("Item")
 
 
 def invalid(message: str) -> CallerError:
@@ -53,24 +51,15 @@ def name_of(identifier: str) -> str:
 
 def page(call: Call, found: Sequence[tuple[str, Item]], show: Callable[[Item], Members]) -> tuple[list[Members], str]:
     """One page of a list in the order of its keys, and the token of the next, "" at the end."""
-    after = _token_read(call.get("nextToken"))
-    most = call.get("limit", PAGE)
-    left = [(key, item) for key, item in found if after is None or key > after]
-    token = base64.urlsafe_b64encode(left[most - 1][0].encode()).decode() if len(left) > most else ""
-    return [show(item) for _, item in left[:most]], token
+    try:
+        items, following = page_of(found, call.get("nextToken"), call.get("limit", PAGE))
+    except ValueError as error:
+        raise invalid("The specified nextToken is invalid.") from error
+    return [show(item) for item in items], following or ""
 
 
 def with_token(members: dict[str, Any], token: str) -> Members:
     return {**members, "nextToken": token} if token else members
-
-
-def _token_read(token: str | None) -> str | None:
-    if token is None:
-        return None
-    try:
-        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError) as error:
-        raise invalid("The specified nextToken is invalid.") from error
 
 
 class LogGroupOperations:

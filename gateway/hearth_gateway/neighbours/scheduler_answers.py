@@ -4,15 +4,14 @@ Source: EventBridge Scheduler API reference.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from hearth_gateway.core.answers import decode_marker, encode_marker
+from hearth_gateway.core.paging import Item, page_of
 from hearth_gateway.core.parcel import DEFAULT_MAX_AGE_S, DEFAULT_RETRY_ATTEMPTS
 from hearth_gateway.core.schedule import Schedule, ScheduleGroup
 from hearth_gateway.neighbours.calls import Call, CallerError, Members
 
 PAGE_SIZE = 100
-_T = TypeVar("_T")  # Python 3.11 has no type parameter syntax
 
 
 def invalid(message: str) -> CallerError:
@@ -31,15 +30,14 @@ def quota_exceeded(message: str) -> CallerError:
     return CallerError("ServiceQuotaExceededException", message, 402)
 
 
-def page(call: Call, items: Sequence[_T], key: Callable[[_T], str]) -> tuple[Sequence[_T], Members]:
+def page(call: Call, items: Sequence[Item], key: Callable[[Item], str]) -> tuple[Sequence[Item], Members]:
     """The items of the page that a request asks for, and the member that leads to the next. Keys are in order."""
     try:
-        after = decode_marker(call.get("NextToken", ""))
+        found = ((key(item), item) for item in items)
+        shown, following = page_of(found, call.get("NextToken"), call.get("MaxResults", PAGE_SIZE))
     except ValueError as error:
         raise invalid("Invalid NextToken provided.") from error
-    size = call.get("MaxResults", PAGE_SIZE)
-    left = [item for item in items if key(item) > after]
-    return left[:size], {"NextToken": encode_marker(key(left[size - 1]))} if len(left) > size else {}
+    return shown, {} if following is None else {"NextToken": following}
 
 
 def schedule_members(schedule: Schedule) -> Members:

@@ -6,11 +6,10 @@ no attributes and no tags until it is made.
 Source: Amazon SQS API reference; texts as the service's.
 """
 
-import base64
-import binascii
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+from hearth_gateway.core.paging import decode_marker, encode_marker
 from hearth_gateway.core.sqs_attributes import (
     OBSERVED,
     admits,
@@ -141,7 +140,7 @@ class QueueOperations:
         shown = names[: limit or MAX_LISTED]
         answer: dict[str, object] = {member: [self._door.url(asked, name) for name in shown]} if shown else {}
         if limit is not None and len(names) > limit:
-            answer["NextToken"] = base64.b64encode(shown[-1].encode()).decode()
+            answer["NextToken"] = encode_marker(shown[-1])
         return answer
 
     async def _attributes(self, asked: SqsCall) -> Members:
@@ -235,10 +234,9 @@ class QueueOperations:
 
 def _after(asked: SqsCall) -> str:
     """The name that the token of the page before stands for."""
-    token = asked.get("NextToken", "")
     try:
-        return base64.b64decode(token, validate=True).decode()
-    except (binascii.Error, ValueError) as error:
+        return decode_marker(asked.get("NextToken", ""))
+    except ValueError as error:
         raise invalid("Invalid or expired next token.") from error
 
 
