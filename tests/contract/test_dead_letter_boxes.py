@@ -6,15 +6,18 @@ from dataclasses import replace
 import orjson
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from hearth.core.function import FunctionName
 from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.adapters.redis_dead_letters import ListBox, StoreBox, store_boxes
 from hearth_gateway.adapters.redis_events import RedisDeliveries, RedisEvents
-from hearth_gateway.adapters.redis_events_shelf import EventRedis, asked
+from hearth_gateway.adapters.redis_events_shelf import EventRedis, Keeping, asked
 from hearth_gateway.asynchronous.ports import Ending, Posted
+from hearth_gateway.asynchronous.posting import DurableCourier
 from hearth_gateway.asynchronous.testing import RecordingCourier
 from hearth_gateway.core.async_event import AsyncEvent
+from hearth_gateway.core.authorization import Place
 from hearth_gateway.core.dead_letter import Letter
 from hearth_gateway.core.envelope import Death, Envelope, Head, pack_envelope
 from hearth_gateway.core.parcel import Parcel
@@ -76,6 +79,40 @@ async def test_a_letter_of_a_function_is_shown_and_sent_again_as_if_it_were_new(
     assert await box.revive([first, first], 9_000) == 1
     assert await box.purge() == 1
     assert (await box.count(), await store_boxes(redis)) == (0, [])
+
+
+async def test_an_event_of_a_mapping_is_one_letter_however_often_it_is_buried_and_goes_back_as_an_invocation(
+    redis: EventRedis,
+) -> None:
+    courier = DurableCourier(RedisDeliveries(redis), Place("us-east-1", "000000000000"), new_trace=str)
+    event = AsyncEvent("stream:uuid:1-0:2-0", NAME, "live", "arn:f", b'{"Records":[]}', "", 1_000, sender=SOURCE)
+    for attempts, at_ms in ((2, 5_000), (3, 6_000)):
+        await courier.bury([Letter(event, "RetryAttemptsExhausted", {"errorType": "E"}, attempts, 1_000, at_ms)])
+    await courier.bury([])
+    ring = Rung()
+    box = store_box(redis, "function/hello", ring)
+    assert await store_boxes(redis) == ["function/hello"]
+    (dead,) = await box.page(0, 9)
+    shown = dead.shown(is_whole=True)
+    assert (shown["id"], shown["payload"]) == (event.id, '{"Records":[]}')
+    assert (shown["source"], shown["sender"]) == ("arn:f:hello", SOURCE)
+    assert (shown["reason"], shown["attempts"]) == ("RetryAttemptsExhausted", 3)
+    assert (shown["first_ms"], shown["last_ms"]) == (1_000, 6_000)
+    assert await box.revive([dead], 8_000) == 1
+    assert await RedisEvents(redis).take(NAME, 8_000) == replace(event, accepted_ms=8_000)
+    assert await box.count() == 0
+
+
+async def test_a_full_box_drops_its_oldest_letters_for_new_ones(redis: EventRedis) -> None:
+    queue = RedisDeliveries(redis, Keeping(letters=2))
+    letters = [
+        Letter(AsyncEvent(f"id-{number}", NAME, "", "arn:f", b"{}", "", 1_000), "x", {}, 1, 1_000, 5_000 + number)
+        for number in range(4)
+    ]
+    with capture_logs() as logs:
+        await queue.bury(letters)
+    assert [one.id for one in await store_box(redis, "function/hello", Rung()).page(0, 9)] == ["id-2", "id-3"]
+    assert [(one["box"], one["n"]) for one in logs] == [("function/hello", 2)]
 
 
 async def test_letters_can_be_thrown_away_singly(redis: EventRedis) -> None:

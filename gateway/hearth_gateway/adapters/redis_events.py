@@ -24,12 +24,14 @@ from hearth_gateway.adapters.redis_events_shelf import (
     Keeping,
     RedisShelf,
     asked,
+    letter_arguments,
     post_arguments,
     status_arguments,
+    tell_dropped,
 )
 from hearth_gateway.asynchronous.ports import Cancellation, Ending, Posted
 from hearth_gateway.core.async_event import AsyncEvent
-from hearth_gateway.core.dead_letter import FUNCTION_BOX, TARGET_BOX, Unreadable
+from hearth_gateway.core.dead_letter import FUNCTION_BOX, TARGET_BOX, Letter, Unreadable
 from hearth_gateway.core.invocation_status import InvocationStatus, State, status_of
 from hearth_gateway.core.parcel import Parcel
 
@@ -107,6 +109,12 @@ class RedisDeliveries(RedisShelf):
         arguments = [argument for one in posted for argument in post_arguments(one)]
         if arguments:
             await self._redis.run_durably("post", "", "", ONCE_S, *arguments)
+
+    async def bury(self, letters: Sequence[Letter]) -> None:
+        arguments = [argument for one in letters for argument in letter_arguments(one, self._keeping)]
+        dropped = await self._redis.run_durably("bury", *arguments) if arguments else 0
+        if dropped:
+            tell_dropped({one.box for one in letters}, dropped)
 
     async def take(self, target: str, now_ms: int, *, stays: bool = False) -> Parcel | None:
         while found := await self._take(target, now_ms, stays=stays):

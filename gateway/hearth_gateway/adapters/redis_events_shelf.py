@@ -166,7 +166,7 @@ class RedisShelf:
         arguments = (self._stem, recipient, identity, *counts, *follow_ups, *letters, *statuses)
         dropped = await self._redis.run("end", *arguments)
         if dropped and ending.letter is not None:
-            log.warning("dead letters dropped: their box is full or they are too old", box=ending.letter.box, n=dropped)
+            tell_dropped({ending.letter.box}, dropped)
 
     async def _set_aside(self, recipient: str, item: Unreadable, error: Exception, now_ms: int) -> None:
         """Out of the way of the others, into the dead letters."""
@@ -178,6 +178,11 @@ class RedisShelf:
         )
         why = {"errorType": UNREADABLE, "errorMessage": str(error)}
         await self._end(recipient, item.id, Ending(letter=Letter(item, UNREADABLE, why, 0, now_ms, now_ms)), now_ms)
+
+
+def tell_dropped(boxes: Collection[str], count: int) -> None:
+    """Say that old letters had to go for new ones."""
+    log.warning("dead letters dropped: their box is full or they are too old", box=", ".join(sorted(boxes)), n=count)
 
 
 def post_arguments(posted: Posted) -> Iterator[Argument]:

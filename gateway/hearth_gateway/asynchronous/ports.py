@@ -43,11 +43,16 @@ class Target(Protocol):
 
 class Courier(Protocol):
     """Takes parcels, keeps them, and delivers each at least once: to functions as asynchronous invocations, to queues,
-    lists and streams, topics, buses, buckets and webhooks."""
+    lists and streams, topics, buses, buckets and webhooks. Takes dead letters as well, and delivers none of them."""
 
     async def post(self, parcels: Sequence[Parcel]) -> None:
         """Keep them all in one step, on disk when this returns. Raises ServiceError if they could not be kept; they may
         have been all the same, and posting them again by the same ids is harmless."""
+        ...
+
+    async def bury(self, letters: Sequence[Letter]) -> None:
+        """Keep dead letters of what has nowhere else to go, in the default store; in all as `post` does it. The same
+        id twice is one letter."""
         ...
 
 
@@ -136,6 +141,11 @@ class DeliveryQueue(Shelf, Protocol):
     async def post(self, posted: Sequence[Posted]) -> None:
         """Keep them all, in one step; on disk when this returns, as far as the server can. Those of ids that are kept
         already: no change."""
+        ...
+
+    async def bury(self, letters: Sequence[Letter]) -> None:
+        """Put dead letters into their boxes, in one step; on disk when this returns, as far as the server can. Those of
+        ids that lie there already are replaced."""
         ...
 
     async def take(self, target: str, now_ms: int, *, stays: bool = False) -> Parcel | None:

@@ -12,6 +12,7 @@ from hearth_gateway.core import lineage
 from hearth_gateway.core.addresses import FunctionAddress, parse_address
 from hearth_gateway.core.async_event import AsyncEvent
 from hearth_gateway.core.authorization import Place
+from hearth_gateway.core.dead_letter import Letter
 from hearth_gateway.core.names import parse_function_name
 from hearth_gateway.core.parcel import Parcel
 
@@ -42,6 +43,13 @@ class DurableCourier:
         except EventsUnavailable as error:
             raise ServiceError(f"What was to be delivered could not be stored: {error}") from error
         self.ring(posted)
+
+    async def bury(self, letters: Sequence[Letter]) -> None:
+        """See `Courier`."""
+        try:
+            await self._queue.bury(letters)
+        except EventsUnavailable as error:
+            raise ServiceError(f"Dead letters could not be stored: {error}") from error
 
     def posted(self, parcel: Parcel) -> Posted:
         """What is kept for a parcel. One for a function that cannot be named stays a parcel, and is refused later."""

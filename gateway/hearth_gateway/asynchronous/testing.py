@@ -22,10 +22,11 @@ from hearth_gateway.core.parcel import Parcel
 
 
 class RecordingCourier:
-    """Keeps the parcels it is given, each id once. While `is_down` it takes none."""
+    """Keeps the parcels and letters it is given, each id once. While `is_down` it takes none."""
 
     def __init__(self) -> None:
         self.parcels: list[Parcel] = []
+        self.letters: dict[str, Letter] = {}
         self.is_down = False
 
     async def post(self, parcels: Sequence[Parcel]) -> None:
@@ -33,6 +34,11 @@ class RecordingCourier:
             raise ServiceError("The parcels could not be stored: down")
         known = {parcel.id for parcel in self.parcels}
         self.parcels += [parcel for parcel in parcels if parcel.id not in known]
+
+    async def bury(self, letters: Sequence[Letter]) -> None:
+        if self.is_down:
+            raise ServiceError("The letters could not be stored: down")
+        self.letters |= {letter.id: letter for letter in letters}
 
 
 class RecordingTarget:
@@ -82,10 +88,11 @@ class Memory:
 
     def end(self, among: dict[str, _Kept], identity: str, ending: Ending) -> None:
         """Forget, and do what follows."""
-        if among.pop(identity, None) is None:
+        if identity not in among:
             return
         for one in ending.follow_ups:
             self.keep(one)
+        del among[identity]
         if ending.letter is not None:
             self.letters[ending.letter.box, ending.letter.id] = ending.letter
         if ending.status is not None:
@@ -216,6 +223,10 @@ class InMemoryDeliveries(_InMemoryShelf):
         self.memory.check()
         for one in posted:
             self.memory.keep(one)
+
+    async def bury(self, letters: Sequence[Letter]) -> None:
+        self.memory.check()
+        self.memory.letters |= {(letter.box, letter.id): letter for letter in letters}
 
     async def take(self, target: str, now_ms: int, *, stays: bool = False) -> Parcel | None:
         found = self._take(target, now_ms, stays=stays)

@@ -18,6 +18,8 @@ from typing import Any, assert_never
 import orjson
 
 from hearth.core.invocation import MAX_REQUEST_BYTES, FunctionFailed, Outcome, PlatformFailed, Succeeded, Throttled
+from hearth_gateway.core.dead_letter import Letter, unhandled
+from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.queue_batch import body_text
 from hearth_gateway.core.retry import doubling, function_error
 
@@ -44,6 +46,20 @@ class Condition(Enum):
     TOO_LARGE = "RecordTooLarge"
     BUFFER_FULL = "BufferFull"
     STOPPED = "EventSourceStopped"
+
+    @property
+    def explained(self) -> str:
+        """The same in words, for where there is no error of the function's."""
+        return _EXPLAINED[self]
+
+
+_EXPLAINED = {
+    Condition.RETRIES_EXHAUSTED: "The function failed until its attempts were used up.",
+    Condition.TOO_OLD: "The messages are older than MaximumRecordAgeInSeconds.",
+    Condition.TOO_LARGE: "The message fits no event.",
+    Condition.BUFFER_FULL: "More messages came than the mapping can hold until the function takes them.",
+    Condition.STOPPED: "The event source was stopped before the function took the messages.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +206,15 @@ def failure_record(lost: Lost, *, request_id: str, function_arn: str, source_arn
             "responsePayload": lost.error,
         }
     )
+
+
+def dead_letter(lost: Lost, mapping: EventSourceMapping, own_id: str, now_ms: int) -> Letter:
+    """The same for the default store, of a mapping without a destination: the event that the function would be given.
+    Each run would be another batch, so it is the messages together that are sent again."""
+    error = lost.error or {"errorType": lost.condition.value, "errorMessage": lost.condition.explained}
+    first_ms = lost.entries[0].received_ms
+    event = unhandled(mapping, own_id, Batch(lost.entries).event, first_ms)
+    return Letter(event, lost.condition.value, error, lost.attempts, first_ms, now_ms)
 
 
 def _iso(epoch_ms: int) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from hearth.core.function import FunctionName
 from hearth_gateway.core.async_event import AsyncEvent
+from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.parcel import Attribute, Parcel, derived_id
 
 FUNCTION_BOX = "function/"
@@ -50,6 +52,11 @@ class Letter:
         return box_of(self.item)
 
     @property
+    def sender(self) -> str:
+        """The ARN of what it came from: a topic, a rule, the source of a mapping. "" if nobody knows."""
+        return "" if isinstance(self.item, Unreadable) else self.item.sender
+
+    @property
     def payload(self) -> bytes:
         match self.item:
             case AsyncEvent(payload=payload):
@@ -73,6 +80,21 @@ def box_of(item: Item) -> str:
             return TARGET_BOX + target
         case _:
             assert_never(item)
+
+
+def unhandled(mapping: EventSourceMapping, identity: str, event: bytes, first_ms: int) -> AsyncEvent:
+    """An event of a mapping that was given up, as an asynchronous invocation of its function: that is what it is when
+    it is sent again. `first_ms` is when its first record came."""
+    return AsyncEvent(
+        id=identity,
+        function=FunctionName(mapping.function_name),
+        qualifier=mapping.qualifier,
+        invoked_arn=mapping.function_arn,
+        payload=event,
+        trace_id="",
+        accepted_ms=first_ms,
+        sender=mapping.source_arn,
+    )
 
 
 def undelivered(item: AsyncEvent | Parcel, *, code: str, message: str, attempts: int, now_ms: int) -> Parcel | Letter:

@@ -25,7 +25,8 @@ _UNKNOWN = "Unknown"
 @dataclass(frozen=True, slots=True)
 class Dead:
     """One dead letter. `source` is where it goes when it is sent again, "" if nobody knows; `revived` is the element of
-    a list or queue that it then is. Times are epoch milliseconds, 0 where they are not known."""
+    a list or queue that it then is, `sender` the ARN of what it came from, where that is something else. Times are
+    epoch milliseconds, 0 where they are not known."""
 
     id: str
     payload: bytes
@@ -37,12 +38,14 @@ class Dead:
     last_ms: int = 0
     element: bytes = b""
     revived: bytes = b""
+    sender: str = ""
 
     def shown(self, *, is_whole: bool) -> dict[str, Any]:
         """As JSON shows it; the payload only where that was asked for."""
         brief = {
             "id": self.id,
             "source": self.source,
+            "sender": self.sender,
             "reason": self.reason,
             "error": dict(self.error),
             "attempts": self.attempts,
@@ -69,6 +72,7 @@ def of_store(letter: Letter, source: str) -> Dead:
         letter.attempts,
         letter.first_ms,
         letter.last_ms,
+        sender=letter.sender,
     )
 
 

@@ -1,35 +1,38 @@
-"""The failure record of a stream: what the on-failure destination is told.
+"""The failure record of a stream: what the on-failure destination is told; without one, the dead letter.
 
 Queues and topics get positions, as with AWS; every other destination gets the records as well (`payload`, which AWS
 sends to S3 only), and what the function said (`responsePayload`), because a stream that is trimmed keeps neither.
 Source: AWS Lambda developer guide, "Retain discarded batch records", Kinesis and S3.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, assert_never
 
 import orjson
 
+from hearth_gateway.core import dead_letter
 from hearth_gateway.core.addresses import BucketAddress, QueueAddress, TopicAddress, parse_address
 from hearth_gateway.core.mapping import EventSourceMapping, is_own_form
 from hearth_gateway.core.parcel import Parcel
-from hearth_gateway.core.stream_batch import StreamOrigin, record
+from hearth_gateway.core.stream_batch import StreamOrigin, final_event, pack, record
 from hearth_gateway.core.stream_entry import SHARD, Entry
-from hearth_gateway.core.stream_fate import Letter
+from hearth_gateway.core.stream_fate import Condition, Letter
 from hearth_gateway.core.stream_window import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
     """What a failure record says beside the letter. `request_id` is of the last call, or a new one if there was none;
-    `window` is the one whose last call failed."""
+    `window` is the one whose last call failed; `role` is the function's."""
 
     request_id: str
     version: str
     now_ms: int
     window: Window | None = None
+    role: str = ""
 
 
 def failure_parcel(letter: Letter, mapping: EventSourceMapping, origin: StreamOrigin, sending: Sending) -> Parcel:
@@ -43,10 +46,9 @@ def failure_parcel(letter: Letter, mapping: EventSourceMapping, origin: StreamOr
         body["payload"] = {"Records": [record(entry, origin) for entry in letter.entries]}
         if letter.error is not None:
             body["responsePayload"] = letter.error
-    own_id = f"stream:{mapping.uuid}:{_range(letter, sending.window)}"
     is_object = isinstance(target, BucketAddress)
     return Parcel(
-        id=own_id,
+        id=_id(mapping, letter.entries, sending.window),
         target=mapping.on_failure,
         body=orjson.dumps(body),
         accepted_ms=sending.now_ms,
@@ -55,10 +57,54 @@ def failure_parcel(letter: Letter, mapping: EventSourceMapping, origin: StreamOr
     )
 
 
-def _range(letter: Letter, window: Window | None) -> str:
-    if letter.entries:
-        return f"{letter.entries[0].id}:{letter.entries[-1].id}"
-    return "" if window is None else window.name
+def dead_letters(
+    letter: Letter, mapping: EventSourceMapping, origin: StreamOrigin, sending: Sending, *, window: Window | None
+) -> list[dead_letter.Letter]:
+    """The same for the default store, of a mapping without a destination: the event again, by the id that its parcel
+    would have. `window` is the one that its records are in. What fits no one event becomes several letters."""
+    error = letter.error or {"errorType": letter.condition.value, "errorMessage": _explained(letter.condition)}
+    found = []
+    for entries, event in _events(letter, origin, sending, window):
+        arrived_ms = entries[0].id.ms if entries else sending.now_ms
+        first_ms = min(arrived_ms, sending.now_ms)  # a producer's own ids may be no times at all
+        item = dead_letter.unhandled(mapping, _id(mapping, entries, sending.window), event, first_ms)
+        found.append(dead_letter.Letter(item, letter.condition.value, error, letter.attempts, first_ms, sending.now_ms))
+    return found
+
+
+def _events(
+    letter: Letter, origin: StreamOrigin, sending: Sending, window: Window | None
+) -> Iterator[tuple[Sequence[Entry], bytes]]:
+    """What the function would be given, in events that it can be given; a record that fits none is one of its own."""
+    origin = replace(origin, role=sending.role)
+    if not letter.entries and sending.window is not None:
+        yield (), final_event(sending.window, origin)
+    rest = letter.entries
+    while rest:
+        packed = pack(rest, origin, window)
+        if not packed.count:
+            packed = pack(rest[:1], origin, window, sys.maxsize)
+        yield rest[: packed.count], packed.event
+        rest = rest[packed.count :]
+
+
+def _explained(condition: Condition) -> str:
+    match condition:
+        case Condition.EXHAUSTED:
+            return "The function listed the record as failed until its attempts were used up."
+        case Condition.TOO_OLD:
+            return "The record is older than MaximumRecordAgeInSeconds."
+        case Condition.TOO_LARGE:
+            return "The record fits no event."
+        case _:
+            assert_never(condition)
+
+
+def _id(mapping: EventSourceMapping, entries: Sequence[Entry], window: Window | None) -> str:
+    """The same for the same records, or the same window's last call."""
+    name = "" if window is None else window.name
+    extent = f"{entries[0].id}:{entries[-1].id}" if entries else name
+    return f"stream:{mapping.uuid}:{extent}"
 
 
 def _body(letter: Letter, mapping: EventSourceMapping, sending: Sending) -> dict[str, Any]:

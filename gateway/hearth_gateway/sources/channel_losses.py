@@ -1,6 +1,8 @@
-"""Messages of a channel that were given up: counted, said in the log, and sent to the mapping's destination.
+"""Messages of a channel that were given up: counted, said in the log, and sent to the mapping's destination, or kept as
+dead letters if it has none.
 
 Rule 1: what is given up stays in its buffer's count until the courier has it, so memory is bounded whatever is away.
+What finds no place even here is counted and said, and that is all that is left of it.
 Rule 2: messages that found no place are gathered while the courier is busy: one record of many, not many of one.
 """
 
@@ -14,7 +16,15 @@ import structlog
 
 from hearth.core.errors import HearthError
 from hearth_gateway.asynchronous.ports import Courier
-from hearth_gateway.core.channel_batch import Buffer, Condition, Entry, Lost, failure_record, parts_of
+from hearth_gateway.core.channel_batch import (
+    Buffer,
+    Condition,
+    Entry,
+    Lost,
+    dead_letter,
+    failure_record,
+    parts_of,
+)
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.parcel import Parcel
 from hearth_gateway.core.retry import doubling
@@ -28,11 +38,11 @@ MAX_REFUSED_BYTES = 8 * 2**20
 
 
 class _Leaving(NamedTuple):
-    """Something on its way to the destination that was set when it was given up."""
+    """Something on its way to the destination that was set when it was given up; to the dead letters, if none was."""
 
     lost: Lost
     holder: Buffer
-    target: str
+    target: str | None
 
 
 class Losses:
@@ -56,29 +66,23 @@ class Losses:
         self._mapping = mapping
 
     def refuse(self, entry: Entry, condition: Condition) -> None:
-        """A message that the source has no place for. It goes to the destination, if it can wait for that here."""
+        """A message that the source has no place for. It is sent or kept like others, if it can wait for that here."""
         self.count += 1
         self._untold += 1
         now = self._clock.monotonic()
         if self._told_at is None or now - self._told_at >= TELL_EVERY_S:
             self._tell()
-        target = self._mapping.on_failure
-        if target is None:
-            return
         if condition is Condition.BUFFER_FULL:
             self._refused.offer(entry)
         elif self._refused.hold(entry):
-            self._leaving.append(_Leaving(Lost((entry,), condition), self._refused, target))
+            self._leaving.append(_Leaving(Lost((entry,), condition), self._refused, self._mapping.on_failure))
         self._bell.set()
 
     def give_up(self, lost: Lost, holder: Buffer) -> None:
-        """Messages that `holder` counts, until the courier has them or nobody wants them."""
+        """Messages that `holder` counts until the courier has them."""
         self.count += len(lost.entries)
         self._log().error("messages given up", count=len(lost.entries), why=lost.condition.value, error=lost.error)
         target = self._mapping.on_failure
-        if target is None:
-            holder.end(lost.entries)
-            return
         self._leaving.extend(_Leaving(part, holder, target) for part in parts_of(lost))
         self._bell.set()
 
@@ -96,7 +100,7 @@ class Losses:
             await self._until_something_leaves()
             lost, holder, _ = self._leaving[0]
             try:
-                await self._courier.post([self._parcel(self._leaving[0])])
+                await self._hand_over(self._leaving[0])
             except HearthError as error:
                 self._log().warning("a record of lost messages is not sent yet", reason=error.message)
                 await self._clock.pause(doubling(failures, 100, 30_000) / 1_000)
@@ -132,20 +136,21 @@ class Losses:
 
     def _gather(self) -> None:
         entries, target = self._refused.take_all(), self._mapping.on_failure
-        if target is None:
-            self._refused.end(entries)
-        elif entries:
+        if entries:
             lost = Lost(entries, Condition.BUFFER_FULL)
             self._leaving.extend(_Leaving(part, self._refused, target) for part in parts_of(lost))
 
-    def _parcel(self, leaving: _Leaving) -> Parcel:
-        """The same messages are the same parcel, however often it is posted."""
+    async def _hand_over(self, leaving: _Leaving) -> None:
+        """The same messages are the same parcel or letter, however often they are handed over."""
         lost, mapping, now_ms = leaving.lost, self._mapping, self._clock.now_ms()
         own_id = str(uuid.uuid5(uuid.UUID(mapping.uuid), f"{lost.condition.value}/{lost.entries[0].id}"))
+        if leaving.target is None:
+            await self._courier.bury([dead_letter(lost, mapping, own_id, now_ms)])
+            return
         body = failure_record(
             lost, request_id=own_id, function_arn=mapping.function_arn, source_arn=mapping.source_arn, now_ms=now_ms
         )
-        return Parcel(own_id, leaving.target, body, now_ms, sender=mapping.arn)
+        await self._courier.post([Parcel(own_id, leaving.target, body, now_ms, sender=mapping.arn)])
 
     def _log(self) -> structlog.stdlib.BoundLogger:
         logger: structlog.stdlib.BoundLogger = structlog.get_logger()

@@ -1,7 +1,7 @@
 """Drives one lane: waits for a batch and a slot, runs the function, settles by the outcome. One batch at a time.
 
 Rule 1: slot first; the batch is made when the slot is there, of everything that has come until then.
-Rule 2: a failure record is with the courier before its records are finished.
+Rule 2: a failure record is with the courier, or a dead letter in the store, before its records are finished.
 Rule 3: what is settled is durable before the lane's memory moves on.
 """
 
@@ -20,7 +20,7 @@ from hearth.ports import Slot
 from hearth_gateway.core.retry import platform_pause_ms
 from hearth_gateway.core.stream_batch import final_event, pack
 from hearth_gateway.core.stream_entry import Entry, EntryId
-from hearth_gateway.core.stream_failure import Sending, failure_parcel
+from hearth_gateway.core.stream_failure import Sending, dead_letters, failure_parcel
 from hearth_gateway.core.stream_fate import Condition, Fate, Letter, judge, judge_close
 from hearth_gateway.core.stream_lanes import Attempt, Close, Expire, Lane, Rest, Step
 from hearth_gateway.core.stream_progress import StreamSettlement, mark_name
@@ -170,7 +170,7 @@ class LaneDriver:
 
     async def _apply(self, fate: Fate, entries: tuple[Entry, ...], sending: Sending) -> None:
         """Make it durable, then true here. Left undone if the source stops and cannot: then it comes again."""
-        if fate.letter is not None and not await self._send(fate.letter, sending):
+        if fate.letter is not None and not await self._give_up(fate.letter, fate.window, sending):
             return
         settlement, ended = self._settlement(fate, entries)
         if settlement and not await self._reading.settle(settlement):
@@ -203,8 +203,8 @@ class LaneDriver:
         rest = list(self._lane.windows)[1:]
         self._lane.windows = deque(rest if window is None else [window, *rest])
 
-    async def _send(self, letter: Letter, sending: Sending) -> bool:
-        """Give records up: to the destination, if there is one."""
+    async def _give_up(self, letter: Letter, window: Window | None, sending: Sending) -> bool:
+        """To the destination; to the dead letters, if there is none."""
         reading = self._reading
         ids = [str(one.id) for one in letter.entries]
         structlog.get_logger().warning(
@@ -214,15 +214,19 @@ class LaneDriver:
             count=len(ids),
             first=ids[0] if ids else None,
             last=ids[-1] if ids else None,
-            destination=reading.mapping.on_failure,
+            destination=reading.mapping.on_failure or "dead letters",
         )
-        if reading.mapping.on_failure is not None:
-            parcel = failure_parcel(letter, reading.mapping, reading.origin(None), sending)
-            if not await reading.post(parcel):
-                return False
+        origin = reading.origin(None)
+        if reading.mapping.on_failure is None:
+            is_kept = await reading.bury(dead_letters(letter, reading.mapping, origin, sending, window=window))
+        else:
+            is_kept = await reading.post(failure_parcel(letter, reading.mapping, origin, sending))
+        if not is_kept:
+            return False
         reading.counts[Count.GIVEN_UP] += len(ids)
         return True
 
     def _sending(self, function: FunctionVersion | None = None, window: Window | None = None) -> Sending:
         version = "" if function is None else function.version
-        return Sending(str(uuid.uuid4()), version, self._reading.clock.now_ms(), window)
+        role = "" if function is None else function.role
+        return Sending(str(uuid.uuid4()), version, self._reading.clock.now_ms(), window, role)

@@ -1,12 +1,12 @@
 """What the feed and the lanes of one stream source share: settings, session, bells, the way to settle.
 
-State: `mapping` and what follows from it change in `reconfigure`, `session` by the feed, counts by everybody; all on
-one event loop.
+State: `mapping` and what follows from it change in `reconfigure`, `session` by the feed, `is_fenced_off` by lanes (their
+settlement was refused as stale) and by the feed (a session has begun), counts by everybody; all on one event loop.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from enum import Enum
 
@@ -16,6 +16,7 @@ from hearth.core.errors import HearthError
 from hearth.core.function import FunctionVersion
 from hearth_gateway.asynchronous.ports import Courier
 from hearth_gateway.core.addresses import StreamAddress
+from hearth_gateway.core.dead_letter import Letter
 from hearth_gateway.core.filtering import Filters
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.parcel import Parcel
@@ -23,7 +24,7 @@ from hearth_gateway.core.retry import doubling
 from hearth_gateway.core.stream_batch import StreamOrigin
 from hearth_gateway.core.stream_lanes import BatchTerms
 from hearth_gateway.core.stream_progress import Shape, StreamSettlement
-from hearth_gateway.sources.ports import NO_RECORDS, NO_SOURCE, QueueUnavailable, Surroundings
+from hearth_gateway.sources.ports import NO_RECORDS, NO_SOURCE, QueueUnavailable, StaleSession, Surroundings
 from hearth_gateway.sources.stream_ports import StreamReader
 
 INSIST_AFTER_END_S = 10.0
@@ -52,6 +53,7 @@ class Reading:
         self.clock = around.clock
         self.courier = courier
         self.session = 0
+        self.is_fenced_off = False
         self.last_result = NO_RECORDS
         self.counts: Counter[Count] = Counter()
         self.is_caught_up = False
@@ -126,6 +128,14 @@ class Reading:
 
         return await self._insist(once, "a failure record cannot be posted yet")
 
+    async def bury(self, letters: Sequence[Letter]) -> bool:
+        """Give dead letters to the default store, in the same way."""
+
+        async def once() -> None:
+            await self.courier.bury(letters)
+
+        return await self._insist(once, "a dead letter cannot be stored yet")
+
     async def forget(self) -> None:
         """The mapping is gone: nothing of it is to be left at the server."""
         if not await self._insist(self.reader.forget, "the consumer group cannot be removed yet"):
@@ -138,6 +148,7 @@ class Reading:
                 await once()
             except (QueueUnavailable, HearthError) as error:
                 self.complain(NO_SOURCE, f"{trouble}: {error}")
+                self.is_fenced_off |= isinstance(error, StaleSession)
                 self.feed_bell.set()  # a session that is stale is begun anew there
                 pause_s = doubling(failures, 100, 2_000) / 1000
                 await self.clock.pause(pause_s)

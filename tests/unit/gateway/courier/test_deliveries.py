@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+import pytest
 from tests.unit.gateway.sources.stage import in_virtual_time
 
+from hearth.core.errors import ServiceError
 from hearth_gateway.asynchronous.deliveries import PARALLEL_PER_TARGET, Deliveries, WebUrl
 from hearth_gateway.asynchronous.ports import TargetRefused, TargetUnavailable
 from hearth_gateway.asynchronous.posting import DurableCourier
@@ -14,6 +16,7 @@ from hearth_gateway.asynchronous.testing import InMemoryDeliveries, Memory, Reco
 from hearth_gateway.core.addresses import ListAddress, QueueAddress
 from hearth_gateway.core.async_event import AsyncEvent
 from hearth_gateway.core.authorization import Place
+from hearth_gateway.core.dead_letter import Letter
 from hearth_gateway.core.parcel import Parcel
 from hearth_gateway.sources.testing import LoopClock
 
@@ -267,3 +270,16 @@ async def test_after_an_outage_it_begins_with_one_then_two_then_four() -> None:
 class _Silent(RecordingTarget):
     async def deliver(self, parcel: Parcel) -> None:
         await asyncio.sleep(3_600)
+
+
+async def test_a_dead_letter_that_the_store_cannot_take_is_an_error_and_no_letter() -> None:
+    memory = Memory()
+    courier = DurableCourier(InMemoryDeliveries(memory), PLACE, new_trace=str)
+    letter = Letter(Parcel("id-1", HOOK, b"{}", 1_000), "HTTP400")
+    memory.is_down = True
+    with pytest.raises(ServiceError, match="Dead letters could not be stored"):
+        await courier.bury([letter])
+    memory.is_down = False
+    await courier.bury([letter])
+    await courier.bury([letter])
+    assert list(memory.letters.values()) == [letter]
