@@ -18,8 +18,9 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from hearth_gateway.adapters.redis_connections import RedisConnection, RedisConnections, Script
+from hearth_gateway.core.addresses import RESERVED
 from hearth_gateway.core.envelope import unpack_envelope
-from hearth_gateway.core.mapping import RESERVED, EventSourceMapping, Producer
+from hearth_gateway.core.mapping import EventSourceMapping, Producer
 from hearth_gateway.core.queue_batch import RECORD_OVERHEAD_BYTES, Message
 from hearth_gateway.core.retry import Settlement
 from hearth_gateway.core.sqs_attributes import redrive_policy

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from hearth_gateway.adapters.redis_connections import RedisConnection
 from hearth_gateway.adapters.redis_list import queue_keys, queue_script, stem_of
-from hearth_gateway.core.mapping import RESERVED
+from hearth_gateway.core.addresses import RESERVED
 from hearth_gateway.queues.ports import Queue
 from hearth_gateway.sources.ports import Clock
 

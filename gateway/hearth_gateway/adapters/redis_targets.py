@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from hearth_gateway.adapters.redis_connections import RedisConnections, Script
 from hearth_gateway.asynchronous.ports import TargetRefused, TargetUnavailable
-from hearth_gateway.core.addresses import ListAddress, StreamAddress, parse_address
-from hearth_gateway.core.mapping import RESERVED
+from hearth_gateway.core.addresses import RESERVED, ListAddress, StreamAddress, parse_address
 from hearth_gateway.core.parcel import Parcel
 from hearth_gateway.sources.ports import QueueUnavailable
 

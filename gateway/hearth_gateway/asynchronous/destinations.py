@@ -6,7 +6,7 @@ Source: `DestinationConfig` in the AWS Lambda API reference.
 from hearth.core.errors import InvalidParameterValue
 from hearth.core.function import FunctionName
 from hearth.registry import Registry
-from hearth_gateway.core.addresses import BucketAddress, FunctionAddress, parse_address
+from hearth_gateway.core.addresses import BucketAddress, FunctionAddress, parse_target
 from hearth_gateway.core.names import parse_function_name
 
 
@@ -19,7 +19,7 @@ class Destinations:
     def check(self, arn: str, own: FunctionName, *, is_success: bool) -> None:
         """Raises InvalidParameterValue for what takes no record, a function that is not there, or the one whose records
         these are."""
-        match parse_address(arn):
+        match parse_target(arn):
             case FunctionAddress():
                 self._check_function(arn, own)
             case None:

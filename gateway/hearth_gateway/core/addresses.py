@@ -22,6 +22,8 @@ from enum import Enum
 OWN_CONNECTION = ""
 """The connection to Hearth's own Redis. Its name in ARNs of our own form is `OWN_NAME`."""
 OWN_NAME = "hearth"
+RESERVED = "hearth:"
+"""Keys that begin so are the platform's own: neither sources nor targets."""
 
 
 class ChannelKind(Enum):
@@ -122,6 +124,15 @@ def parse_address(arn: str) -> Address | None:
             return _of_ours(service, resource)
         case _:
             return None
+
+
+def parse_target(arn: str) -> Address | None:
+    """What the ARN names; None also for what nothing may be sent to, the platform's own keys."""
+    match parse_address(arn):
+        case ListAddress(key=name) | StreamAddress(key=name) | QueueAddress(name=name) if name.startswith(RESERVED):
+            return None
+        case found:
+            return found
 
 
 def served(arn: str, region: str, account: str) -> str:

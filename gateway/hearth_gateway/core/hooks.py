@@ -22,6 +22,7 @@ from hearth_gateway.core.addresses import (
     StreamAddress,
     TopicAddress,
     parse_address,
+    parse_target,
 )
 from hearth_gateway.core.hook_signatures import STANDARD_PREFIX, Scheme, Style, key_of
 from hearth_gateway.core.http_event import Arrival, HttpRequest, http_event
@@ -85,7 +86,7 @@ def checked(hook: Hook) -> Hook:
     """The hook, if it can be one. Raises InvalidParameterValue."""
     if not _NAME.fullmatch(hook.name):
         raise InvalidParameterValue("A hook's name is 1 to 64 letters, digits, hyphens and underscores.")
-    if not isinstance(parse_address(hook.target), _TARGETS):
+    if not isinstance(parse_target(hook.target), _TARGETS):
         raise InvalidParameterValue(f"{hook.target!r} is no function, queue, list, stream or topic.")
     headers = (hook.scheme.header, hook.scheme.timestamp_header or "X", hook.delivery_header or "X")
     if not all(map(_FIELD.fullmatch, headers)):

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 from hearth.core.errors import InvalidParameterValue
 from hearth_gateway.core.addresses import (
     OWN_CONNECTION,
+    RESERVED,
     ChannelAddress,
     ListAddress,
     QueueAddress,
@@ -35,8 +36,6 @@ NO_QUEUE = (
     "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. "
     "SQS Error Message: The specified queue does not exist."
 )
-RESERVED = "hearth:"
-"""Keys that begin so are the platform's own, and no sources."""
 
 
 class Producer(Enum):

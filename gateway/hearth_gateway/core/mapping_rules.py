@@ -9,11 +9,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from hearth.core.errors import InvalidParameterValue
-from hearth_gateway.core.addresses import OWN_CONNECTION, ListAddress, QueueAddress, SourceAddress, parse_address
+from hearth_gateway.core.addresses import (
+    OWN_CONNECTION,
+    RESERVED,
+    ListAddress,
+    QueueAddress,
+    SourceAddress,
+    parse_target,
+)
 from hearth_gateway.core.filtering import Filters
 from hearth_gateway.core.mapping import (
     NO_QUEUE,
-    RESERVED,
     TAG_MAX_RECEIVE_COUNT,
     TAG_PRODUCER,
     TAG_SHAPE,
@@ -82,7 +88,7 @@ def checked(mapping: EventSourceMapping, connections: Collection[str]) -> EventS
     _check_tags(mapping.tags)
     if mapping.kind in _QUEUES:
         _check_dead_letters(mapping)
-    if mapping.on_failure and parse_address(mapping.on_failure) is None:
+    if mapping.on_failure and parse_target(mapping.on_failure) is None:
         raise InvalidParameterValue(unsupported("DestinationConfig"))
     return mapping
 

@@ -21,6 +21,7 @@ from hearth_gateway.core.addresses import (
     TopicAddress,
     WebhookAddress,
     parse_address,
+    parse_target,
     served,
 )
 from hearth_gateway.core.bus_event import Place, event_of, time_text
@@ -184,7 +185,7 @@ class _Delivery:
 def check_target(target: Mapping[str, Any], place: Place) -> tuple[str, str]:
     """The action that the target stands for and the ARN of what it is done to. Raises InvalidTarget."""
     delivery = _delivery(target, place)
-    address = parse_address(delivery.arn)
+    address = parse_target(delivery.arn)
     action = None if address is None else _ACTIONS.get(type(address))
     if address is None or action is None:
         raise InvalidTarget(f"Provided Arn is not of a target that is available on this platform: {delivery.arn}")

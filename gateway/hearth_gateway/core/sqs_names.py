@@ -11,7 +11,7 @@ Source: CreateQueue and "Queue and message identifiers", Amazon SQS.
 import re
 from urllib.parse import quote, unquote, urlsplit
 
-from hearth_gateway.core.mapping import RESERVED
+from hearth_gateway.core.addresses import RESERVED
 from hearth_gateway.core.sqs_errors import SqsError, invalid
 
 FIFO_SUFFIX = ".fifo"

@@ -14,7 +14,7 @@ from typing import Any
 
 from hearth.core.errors import Fault, HearthError
 from hearth.core.policy_document import MalformedPolicy, parse_policy
-from hearth_gateway.core.addresses import FunctionAddress, QueueAddress, parse_address
+from hearth_gateway.core.addresses import FunctionAddress, QueueAddress, parse_target
 from hearth_gateway.core.event_pattern import InvalidPattern
 from hearth_gateway.core.filter_policy import FilterPolicy, Scope
 
@@ -262,7 +262,7 @@ def check_endpoint(topic: Topic, protocol: str, endpoint: str) -> None:
         if not re.fullmatch(rf"{protocol}://[^\s/?#]+\S*", endpoint):
             raise InvalidTopicParameter("Endpoint must match the specified protocol")
         return
-    address = parse_address(endpoint)
+    address = parse_target(endpoint)
     if protocol == LAMBDA and not isinstance(address, FunctionAddress):
         raise InvalidTopicParameter("Lambda endpoint ARN")
     if protocol == SQS and not isinstance(address, QueueAddress):
@@ -334,7 +334,7 @@ def _check_redrive(value: str, protocol: str) -> None:
     del protocol
     policy = _json(value, "RedrivePolicy")
     target = policy.get("deadLetterTargetArn") if isinstance(policy, dict) else None
-    if not isinstance(target, str) or not isinstance(parse_address(target), QueueAddress):
+    if not isinstance(target, str) or not isinstance(parse_target(target), QueueAddress):
         raise InvalidTopicParameter("RedrivePolicy: deadLetterTargetArn is an invalid arn")
 
 

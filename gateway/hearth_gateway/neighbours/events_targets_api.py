@@ -23,6 +23,7 @@ from hearth_gateway.core.addresses import (
     TopicAddress,
     WebhookAddress,
     parse_address,
+    parse_target,
 )
 from hearth_gateway.core.bus_rule import Rule, Target, ready_target
 from hearth_gateway.core.input_transformer import InvalidInput
@@ -120,7 +121,7 @@ class TargetOperations:
             raise invalid(f"Parameter {sorted(foreign)[0]} is not available on this platform.")
         target = _target(given)
         _check(target)
-        address = parse_address(target.arn)
+        address = parse_target(target.arn)
         action = None if address is None else _ACTIONS[type(address)]
         if action is None:
             raise invalid(f"Parameter {target.arn} is not valid. Reason: Provided Arn is not in correct format.")
@@ -170,7 +171,7 @@ def _check(target: Target) -> None:
         raise invalid(f"Parameter(s) SqsParameters not valid for target: {target.id}.")
     if target.partition_key_path and not isinstance(address, StreamAddress):
         raise invalid(f"Parameter(s) KinesisParameters not valid for target: {target.id}.")
-    if target.dead_letter_arn and not isinstance(parse_address(target.dead_letter_arn), QueueAddress | ListAddress):
+    if target.dead_letter_arn and not isinstance(parse_target(target.dead_letter_arn), QueueAddress | ListAddress):
         raise invalid(
             f"Parameter {target.dead_letter_arn} is not valid. Reason: the dead-letter queue must be a queue."
         )

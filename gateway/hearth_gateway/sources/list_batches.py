@@ -16,9 +16,9 @@ from hearth.core.function import FunctionVersion
 from hearth.core.invocation import Invocation, Outcome, PlatformFailed, Succeeded
 from hearth.ports import Slot
 from hearth_gateway.core import slow_start
-from hearth_gateway.core.addresses import QueueAddress, parse_address
+from hearth_gateway.core.addresses import RESERVED, QueueAddress, parse_address
 from hearth_gateway.core.filtering import Filters
-from hearth_gateway.core.mapping import RESERVED, EventSourceMapping
+from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.parcel import Parcel, derived_id
 from hearth_gateway.core.queue_batch import Batch, Message, Origin, Packing, pack
 from hearth_gateway.core.queue_sifting import Sifted, sift

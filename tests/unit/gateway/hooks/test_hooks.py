@@ -252,6 +252,7 @@ async def test_a_deleted_hook_is_nowhere(yard: Yard) -> None:
         {"name": "a/b"},
         {"style": "carrier-pigeon"},
         {"target": "f"},
+        {"target": "arn:hearth:redis:us-east-1:000000000000:hearth/list/hearth:functions"},
         {"target": "arn:aws:events:us-east-1:000000000000:event-bus/default"},
         {"secret": "short"},
         {"style": "standard", "secret": "whsec_not base64 at all"},

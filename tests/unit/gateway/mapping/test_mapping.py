@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.unit.gateway.sources.stage import mapping
 
 from hearth.core.errors import InvalidParameterValue
-from hearth_gateway.core.addresses import ListAddress, QueueAddress, SourceAddress
+from hearth_gateway.core.addresses import ListAddress, QueueAddress, SourceAddress, parse_target
 from hearth_gateway.core.mapping import parse_source
 from hearth_gateway.core.mapping_rules import checked
 
@@ -46,6 +46,22 @@ def test_every_key_of_a_connection_can_be_named(connection: str, key: str) -> No
 def test_our_own_keys_and_names_of_no_queue_are_no_sources(name: str) -> None:
     with pytest.raises(InvalidParameterValue):
         parse_source(f"arn:aws:sqs:us-east-1:000000000000:{name}")
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:sqs:us-east-1:000000000000:hearth:functions",
+        "arn:aws:kinesis:us-east-1:000000000000:stream/hearth:functions",
+        "arn:hearth:redis:us-east-1:000000000000:hearth/list/hearth:functions",
+        "arn:hearth:redis:us-east-1:000000000000:hearth/stream/hearth:functions",
+    ],
+)
+def test_our_own_keys_are_no_targets(arn: str) -> None:
+    assert parse_target(arn) is None
+    assert parse_target(arn.replace("hearth:functions", "functions")) is not None
+    with pytest.raises(InvalidParameterValue):
+        checked(mapping(source_arn=OWN, on_failure=arn), {"shop"})
 
 
 def test_retries_are_counted_from_the_parameter_then_the_tag_then_the_setting() -> None:

@@ -259,6 +259,7 @@ async def test_removing_a_target_that_is_not_there_is_a_failure_of_that_entry(wo
     [
         ({"Arn": "arn:aws:ec2:us-east-1:000000000000:instance/i"}, "ValidationException"),
         ({"Arn": "nonsense"}, "ValidationException"),
+        ({"Arn": f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/hearth:functions"}, "ValidationException"),
         ({"Arn": f"arn:hearth:redis:us-east-1:{ACCOUNT}:hearth/channel/c"}, "ValidationException"),
         ({"Arn": "arn:aws:s3:::bucket"}, "ValidationException"),
         ({"Arn": FUNCTION, "Input": "{"}, "ValidationException"),

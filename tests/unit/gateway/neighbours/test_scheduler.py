@@ -175,6 +175,7 @@ async def test_what_was_not_said_has_its_default(stage: Stage) -> None:
             "DelaySeconds is not available",
         ),
         ({"Target": target(f"{QUEUE}.fifo")}, "MessageGroupId"),
+        ({"Target": target(f"arn:aws:sqs:{REGION}:{ACCOUNT}:hearth:functions")}, "not of a target"),
         ({"Target": target(f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default")}, "EventBridgeParameters"),
         (
             {

@@ -239,6 +239,7 @@ async def test_subscriptions_are_shown_changed_and_ended(post: Post, topic: str)
         ("sqs", FUNCTION, {}),
         ("sqs", f"{QUEUE}.fifo", {}),
         ("https", "http://example.test", {}),
+        ("sqs", f"{QUEUE.rpartition(':')[0]}:hearth:functions", {}),
         ("lambda", FUNCTION, {"RawMessageDelivery": "true"}),
         ("sqs", QUEUE, {"FilterPolicy": '{"a": "b"}'}),
         ("sqs", QUEUE, {"FilterPolicy": '{"a": {"b": ["c"]}}'}),
