@@ -3,6 +3,8 @@
 Rule 1: what is pending is read before what is new, lane by lane, in order.
 Rule 2: whenever an answer may have been lost, the lanes look among the pending records for what they missed.
 Rule 3: nothing is read that no lane has room for; the rest stays at the server.
+Rule 4: a session that is refused to a lane is begun anew, even while there is nothing to read for anybody.
+Rule 5: what needs no function is owed to the server until it has answered: no lane would look for it again.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from hearth_gateway.core.stream_batch import seen_by_filters
 from hearth_gateway.core.stream_entry import BEGINNING, Entry, EntryId
 from hearth_gateway.core.stream_lanes import Lanes, Page
 from hearth_gateway.core.stream_progress import Beginning, Facts, Position, Start, StreamSettlement, position, sort_out
-from hearth_gateway.sources.ports import NO_SOURCE, QueueUnavailable
+from hearth_gateway.sources.ports import NO_SOURCE, QueueUnavailable, StaleSession
 from hearth_gateway.sources.stream_ports import GroupLost
 from hearth_gateway.sources.stream_reading import Count, Reading
 
@@ -36,6 +38,7 @@ class StreamFeed:
         self._tasks = tasks
         self._read_through = BEGINNING
         self._has_recalled = False
+        self._owed: set[EntryId] = set()
         self._watch: asyncio.Task[None] | None = None
         self._lost: QueueUnavailable | None = None
 
@@ -47,6 +50,7 @@ class StreamFeed:
             try:
                 if await self._enter():
                     failures = 0
+                    self._reading.is_fenced_off = False
                     await self._hold_session()
             except GroupLost:
                 structlog.get_logger().warning("stream or its consumer group is gone", **self._names())
@@ -87,6 +91,7 @@ class StreamFeed:
         if is_new_stream:
             # What lanes still hold is of a stream that is no more, and so are the places where they stopped.
             self._count_gone(self._lanes.held)
+            self._owed.clear()
             reading.end()
         else:
             self._lanes.expect_repetition()
@@ -111,6 +116,8 @@ class StreamFeed:
                     await self._reading.rest(self._reading.feed_bell)
                 if self._lost is not None:
                     raise self._lost
+                if self._reading.is_fenced_off:
+                    raise StaleSession("a settlement was refused")
         finally:
             await self._end_watch()
 
@@ -119,6 +126,7 @@ class StreamFeed:
     async def _step(self) -> bool:
         """Read something, if somebody has use for it. False: there is nothing to do at once."""
         batch_size = self._reading.terms.batch_size
+        await self._pay()
         after = self._lanes.refill_after(batch_size)
         if after is not None:
             await self._refill(after, batch_size)
@@ -133,7 +141,7 @@ class StreamFeed:
         kept, dropped = self._filtered(page.entries)
         self._lanes.refill(after, Page(kept, (), page.through, page.is_last), batch_size, reading.clock.now_ms())
         reading.ring_lanes()
-        self._count_gone(len(page.gone))
+        self._count_gone(len(set(page.gone) - self._owed))
         await self._finish(dropped, page.gone)
 
     async def _read_new(self, batch_size: int) -> bool:
@@ -152,9 +160,16 @@ class StreamFeed:
 
     async def _finish(self, dropped: Sequence[EntryId], others: Sequence[EntryId]) -> None:
         """These need no function."""
-        self._reading.counts[Count.FILTERED] += len(dropped)
-        if dropped or others:
-            await self._reading.reader.settle(self._reading.session, StreamSettlement(done=(*dropped, *others)))
+        fresh = [one for one in dropped if one not in self._owed]
+        self._reading.counts[Count.FILTERED] += len(fresh)
+        self._owed.update(dropped, others)
+        await self._pay()
+
+    async def _pay(self) -> None:
+        if self._owed:
+            done = tuple(sorted(self._owed))
+            await self._reading.reader.settle(self._reading.session, StreamSettlement(done=done))
+            self._owed.difference_update(done)
 
     def _filtered(self, entries: Sequence[Entry]) -> tuple[Sequence[Entry], Sequence[EntryId]]:
         """Those that the filter criteria let through, and the others."""

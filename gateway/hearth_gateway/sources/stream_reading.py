@@ -1,6 +1,6 @@
 """What the feed and the lanes of one stream source share: settings, session, bells, the way to settle.
 
-State: `mapping` and what follows from it change in `reconfigure`, `session` by the feed, `is_fenced_off` by lanes (their
+State: `mapping` and what follows from it change in `reconfigure`, `session` by the feed, `is_fenced_off` by lanes (a
 settlement was refused as stale) and by the feed (a session has begun), counts by everybody; all on one event loop.
 """
 
@@ -16,11 +16,11 @@ from hearth.core.errors import HearthError
 from hearth.core.function import FunctionVersion
 from hearth_gateway.asynchronous.ports import Courier
 from hearth_gateway.core.addresses import StreamAddress
+from hearth_gateway.core.back_off import short_back_off_s
 from hearth_gateway.core.dead_letter import Letter
 from hearth_gateway.core.filtering import Filters
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.parcel import Parcel
-from hearth_gateway.core.retry import doubling
 from hearth_gateway.core.stream_batch import StreamOrigin
 from hearth_gateway.core.stream_lanes import BatchTerms
 from hearth_gateway.core.stream_progress import Shape, StreamSettlement
@@ -150,7 +150,7 @@ class Reading:
                 self.complain(NO_SOURCE, f"{trouble}: {error}")
                 self.is_fenced_off |= isinstance(error, StaleSession)
                 self.feed_bell.set()  # a session that is stale is begun anew there
-                pause_s = doubling(failures, 100, 2_000) / 1000
+                pause_s = short_back_off_s(failures)
                 await self.clock.pause(pause_s)
                 failures += 1
                 # At the end nobody begins a new session any more, should this one be stale.
