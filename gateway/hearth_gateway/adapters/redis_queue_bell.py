@@ -14,7 +14,7 @@ import structlog
 from redis.asyncio import Redis
 
 from hearth_gateway.adapters.redis_connections import BlockingWait, RedisConnection
-from hearth_gateway.core.retry import doubling
+from hearth_gateway.core.back_off import back_off_s
 from hearth_gateway.sources.ports import QueueUnavailable
 
 WAIT_S = 20.0
@@ -100,7 +100,7 @@ class QueueBells:
                     failures = 0
                 except QueueUnavailable as error:
                     structlog.get_logger().warning("queue cannot be watched", queue=name, reason=str(error))
-                    await asyncio.sleep(doubling(failures, 100, 30_000) / 1000)
+                    await asyncio.sleep(back_off_s(failures))
                     failures += 1
         finally:
             await wait.close()

@@ -22,10 +22,10 @@ from hearth_gateway.asynchronous.feeders import LONGEST_SLEEP_S, Feeders, rung
 from hearth_gateway.asynchronous.ports import DeliveryQueue, Ending, Target, TargetRefused, TargetUnavailable
 from hearth_gateway.asynchronous.posting import DurableCourier
 from hearth_gateway.core.addresses import FunctionAddress, QueueAddress, parse_address
+from hearth_gateway.core.back_off import doubling
 from hearth_gateway.core.dead_letter import Letter, undelivered
 from hearth_gateway.core.delivery import Attempt, DeliveryFate, GiveUp, TryAgain, after_failure, before_delivery
 from hearth_gateway.core.parcel import Parcel
-from hearth_gateway.core.retry import doubling
 from hearth_gateway.core.webhook import shown_target
 from hearth_gateway.sources.ports import Clock
 

@@ -15,14 +15,13 @@ import structlog
 
 from hearth.core.errors import ServiceError
 from hearth_gateway.asynchronous.ports import EventsUnavailable, Shelf
+from hearth_gateway.core.back_off import back_off_s
 from hearth_gateway.core.pace import Pace
-from hearth_gateway.core.retry import doubling
 from hearth_gateway.core.webhook import shown_target
 from hearth_gateway.sources.ports import Clock
 
 LONGEST_SLEEP_S = 20.0
 """A feeder looks up after this long even if nothing woke it: every wait has a deadline."""
-LONGEST_BACKOFF_MS = 30_000
 
 log = structlog.get_logger(__name__)
 
@@ -149,7 +148,7 @@ class Feeders:
                 break
             except EventsUnavailable as error:
                 log.warning(f"{self._kind} not reachable", error=str(error))
-                await self._clock.pause(doubling(failures, 100, LONGEST_BACKOFF_MS) / 1000)
+                await self._clock.pause(back_off_s(failures))
                 failures += 1
         self._recovered.set()
         for name in names:
@@ -180,7 +179,7 @@ class Feeders:
 
     async def _back_off(self, recipient: str, failures: int) -> int:
         self.slow_down(recipient)
-        await self._clock.pause(doubling(failures, 100, LONGEST_BACKOFF_MS) / 1000)
+        await self._clock.pause(back_off_s(failures))
         return failures + 1
 
 

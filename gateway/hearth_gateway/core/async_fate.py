@@ -19,10 +19,11 @@ from hearth_gateway.core import lineage
 from hearth_gateway.core.async_event import AsyncEvent, Condition, Terms
 from hearth_gateway.core.async_records import Response, destination_parcel, failure_parcel
 from hearth_gateway.core.authorization import may_service_invoke
+from hearth_gateway.core.back_off import doubling
 from hearth_gateway.core.dead_letter import Letter, undelivered
 from hearth_gateway.core.invocation_status import InvocationStatus, State, status_of
 from hearth_gateway.core.parcel import Parcel
-from hearth_gateway.core.retry import doubling, function_error
+from hearth_gateway.core.retry import function_error
 
 FIRST_REFUSAL_PAUSE_MS = 1_000
 LONGEST_REFUSAL_PAUSE_MS = 300_000

@@ -18,10 +18,11 @@ from typing import Any, assert_never
 import orjson
 
 from hearth.core.invocation import MAX_REQUEST_BYTES, FunctionFailed, Outcome, PlatformFailed, Succeeded, Throttled
+from hearth_gateway.core.back_off import doubling
 from hearth_gateway.core.dead_letter import Letter, unhandled
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.queue_batch import body_text
-from hearth_gateway.core.retry import doubling, function_error
+from hearth_gateway.core.retry import function_error
 
 EVENT_SOURCE = "hearth:redis-channel"
 DEFAULT_RETRY_ATTEMPTS = 2

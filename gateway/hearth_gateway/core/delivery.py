@@ -5,8 +5,8 @@ The waits double from 1 s to 5 min; a target that says when to come back is beli
 
 from dataclasses import dataclass, replace
 
+from hearth_gateway.core.back_off import doubling
 from hearth_gateway.core.parcel import Parcel
-from hearth_gateway.core.retry import doubling
 
 FIRST_DELAY_MS = 1_000
 LONGEST_DELAY_MS = 300_000

@@ -13,6 +13,7 @@ from typing import Any, assert_never
 import orjson
 
 from hearth.core.invocation import FunctionFailed, Outcome, PlatformFailed, Succeeded, Throttled
+from hearth_gateway.core.back_off import doubling as doubling  # noqa: PLC0414
 from hearth_gateway.core.envelope import Death, Envelope, pack_envelope
 from hearth_gateway.core.queue_batch import Message, attributes_of, body_text, failed_items
 
@@ -37,12 +38,6 @@ class RetryPolicy:
 
     def is_exhausted(self, attempts: int) -> bool:
         return self.max_receive_count is not None and attempts >= self.max_receive_count
-
-
-def doubling(times: int, first: int, longest: int) -> int:
-    """`first`, doubled so many times, at most `longest`."""
-    # 2**40 is far beyond any `longest`; the bound keeps the number small after a million failures.
-    return int(min(longest, first * 2 ** min(times, 40)))
 
 
 def platform_pause_ms(failures_in_a_row: int) -> int:

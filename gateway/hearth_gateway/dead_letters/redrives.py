@@ -17,9 +17,9 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from hearth.core.errors import HearthError, ResourceConflict, ResourceNotFound
+from hearth_gateway.core.back_off import back_off_s
 from hearth_gateway.core.dead_view import Dead
 from hearth_gateway.core.redrive import Redrive, RedriveState, pause_s, step_size
-from hearth_gateway.core.retry import doubling
 from hearth_gateway.dead_letters.ports import Box, Boxes, BoxUnavailable, RedriveStore
 from hearth_gateway.sources.ports import Clock
 
@@ -133,7 +133,7 @@ class Redrives:
                 log.exception("a redrive broke", redrive=identity)
             else:
                 continue
-            await self._clock.pause(doubling(failures, 100, 30_000) / 1000)
+            await self._clock.pause(back_off_s(failures))
             failures += 1
 
     async def _step(self, identity: str) -> bool:

@@ -15,8 +15,8 @@ from typing import Protocol, Self
 import structlog
 
 from hearth.core.errors import HearthError
+from hearth_gateway.core.back_off import back_off_s
 from hearth_gateway.core.envelope import Envelope, pack_envelope
-from hearth_gateway.core.retry import doubling
 from hearth_gateway.core.sqs_move import (
     MAX_LISTED,
     UNKNOWN_SOURCE,
@@ -123,7 +123,7 @@ class MoveTasks:
                 failures = 0
             except (QueueUnavailable, HearthError) as error:
                 structlog.get_logger().warning("move task waits", task=task_id, reason=str(error))
-                await self._clock.pause(doubling(failures, 100, 30_000) / 1000)
+                await self._clock.pause(back_off_s(failures))
                 failures += 1
 
     async def _step(self, task_id: str) -> bool:

@@ -21,9 +21,9 @@ import structlog
 
 from hearth.core.errors import ServiceError
 from hearth_gateway.asynchronous.ports import Courier
+from hearth_gateway.core.back_off import back_off_s
 from hearth_gateway.core.firing import Due, Firing, Mark, MissedFirings, Step, Timer, firing_id, next_due, take_step
 from hearth_gateway.core.parcel import Parcel
-from hearth_gateway.core.retry import doubling
 from hearth_gateway.schedules.ports import Completed, Marks, Post, Progress, TimersUnavailable
 from hearth_gateway.sources.ports import Clock
 
@@ -32,8 +32,8 @@ MOST_AT_ONCE = 100
 """Timers that are served in one step; those of a whole minute may be due together."""
 MOST_PARCELS = 500
 """Parcels that are posted in one step; after a long absence one timer may have many."""
-FIRST_BACKOFF_MS = 100
-LONGEST_BACKOFF_MS = 30_000
+PUT_BACK_MS = 30_000
+"""How long a timer rests that alone cannot be fired, whatever the reason."""
 
 log = structlog.get_logger(__name__)
 
@@ -183,7 +183,7 @@ class TimerEngine:
         except Exception:
             if len(batch) == 1:
                 log.exception("a timer could not be fired", timer=batch[0].timer.id)
-                self._put_back(batch, self._clock.now_ms() + LONGEST_BACKOFF_MS)
+                self._put_back(batch, self._clock.now_ms() + PUT_BACK_MS)
                 return
             self._put_back(batch[1:], self._clock.now_ms())  # should the first one's failure be everybody's
             for entry in batch:
@@ -233,7 +233,7 @@ class TimerEngine:
                 await self._bell.wait()
 
     async def _back_off(self, failures: int) -> int:
-        await self._clock.pause(doubling(failures, FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS) / 1000)
+        await self._clock.pause(back_off_s(failures))
         return failures + 1
 
     # Completion

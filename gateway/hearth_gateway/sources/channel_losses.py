@@ -16,6 +16,7 @@ import structlog
 
 from hearth.core.errors import HearthError
 from hearth_gateway.asynchronous.ports import Courier
+from hearth_gateway.core.back_off import back_off_s
 from hearth_gateway.core.channel_batch import (
     Buffer,
     Condition,
@@ -27,7 +28,6 @@ from hearth_gateway.core.channel_batch import (
 )
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.parcel import Parcel
-from hearth_gateway.core.retry import doubling
 from hearth_gateway.sources.ports import Clock
 
 TELL_EVERY_S = 10.0
@@ -103,7 +103,7 @@ class Losses:
                 await self._hand_over(self._leaving[0])
             except HearthError as error:
                 self._log().warning("a record of lost messages is not sent yet", reason=error.message)
-                await self._clock.pause(doubling(failures, 100, 30_000) / 1_000)
+                await self._clock.pause(back_off_s(failures))
                 failures += 1
                 continue
             failures = 0

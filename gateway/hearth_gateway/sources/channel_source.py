@@ -18,6 +18,7 @@ from hearth.core.function import FunctionVersion
 from hearth.core.invocation import Invocation, Outcome, PlatformFailed, Succeeded
 from hearth.ports import Slot
 from hearth_gateway.asynchronous.ports import Courier
+from hearth_gateway.core.back_off import back_off_s
 from hearth_gateway.core.channel_batch import (
     Again,
     Batch,
@@ -35,7 +36,7 @@ from hearth_gateway.core.channel_batch import (
 )
 from hearth_gateway.core.filtering import Filters
 from hearth_gateway.core.mapping import EventSourceMapping, SourceKind
-from hearth_gateway.core.retry import doubling, platform_pause_ms
+from hearth_gateway.core.retry import platform_pause_ms
 from hearth_gateway.sources.channel_losses import Losses
 from hearth_gateway.sources.channel_ports import ChannelListener, Channels
 from hearth_gateway.sources.ports import (
@@ -156,7 +157,7 @@ class ChannelSource:
                 if self._away_since is None:
                     self._away_since = self._clock.monotonic()
                 self._complain(NO_SOURCE, str(error))
-            await self._clock.pause(doubling(failures, 100, 30_000) / 1000)
+            await self._clock.pause(back_off_s(failures))
             failures += 1
 
     def _subscribed(self) -> None:

@@ -17,6 +17,7 @@ from hearth.core.invocation import Invocation, Outcome, PlatformFailed, Succeede
 from hearth.ports import Slot
 from hearth_gateway.core import slow_start
 from hearth_gateway.core.addresses import RESERVED, QueueAddress, parse_address
+from hearth_gateway.core.back_off import short_back_off_s
 from hearth_gateway.core.filtering import Filters
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.parcel import Parcel, derived_id
@@ -27,7 +28,6 @@ from hearth_gateway.core.retry import (
     TOO_LARGE_ERROR,
     Settlement,
     Terms,
-    doubling,
     give_back,
     platform_pause_ms,
     refuse,
@@ -195,7 +195,7 @@ class Batches:
                 await self._queue.settle(await self._posted(fates, mapping, messages), self._clock.now_ms())
             except (QueueUnavailable, HearthError) as error:
                 self._condition.complain(NO_SOURCE, f"cannot settle yet: {error}")
-                pause_s = doubling(failures, 100, 2_000) / 1000
+                pause_s = short_back_off_s(failures)
                 await self._clock.pause(pause_s)
                 failures += 1
                 stopping_s += pause_s if self._stopping.is_set() else 0.0

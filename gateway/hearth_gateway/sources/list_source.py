@@ -15,8 +15,8 @@ from contextlib import suppress
 from hearth.core.function import FunctionVersion
 from hearth.core.invocation import MAX_REQUEST_BYTES
 from hearth.ports import Slot
+from hearth_gateway.core.back_off import back_off_s
 from hearth_gateway.core.mapping import EventSourceMapping
-from hearth_gateway.core.retry import doubling
 from hearth_gateway.sources.list_batches import Batches, Condition
 from hearth_gateway.sources.ports import NO_FUNCTION, NO_SOURCE, Claim, ListQueue, QueueUnavailable, Surroundings
 
@@ -112,7 +112,7 @@ class ListSource:
             except QueueUnavailable as error:
                 lost_ms = lost_ms if failures else self._clock.now_ms()
                 self._condition.complain(NO_SOURCE, str(error))
-                await self._sleep(doubling(failures, 100, 30_000) / 1000)
+                await self._sleep(back_off_s(failures))
                 failures += 1
         await self._put_back()
 

@@ -7,7 +7,7 @@ Rule 2: a settlement is repeated until that SQS has heard it; deleting and hidin
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from hearth_gateway.core.retry import doubling
+from hearth_gateway.core.back_off import short_back_off_s
 from hearth_gateway.core.sqs_event import SqsMessage
 from hearth_gateway.sources.ports import Clock, QueueUnavailable
 from hearth_gateway.sources.sqs_ports import SqsApi
@@ -86,7 +86,7 @@ class SqsHands:
             except QueueUnavailable as error:
                 self._complain(f"cannot settle yet: {error}")
             if receipts or hidden:
-                pause_s = doubling(failures, 100, 2_000) / 1000
+                pause_s = short_back_off_s(failures)
                 await self._clock.pause(pause_s)
                 failures += 1
                 stopping_s += pause_s if is_stopping() else 0.0

@@ -32,10 +32,11 @@ from hearth.core.invocation import (
 from hearth.ports import Slot
 from hearth_gateway.core import slow_start
 from hearth_gateway.core.addresses import QueueAddress
+from hearth_gateway.core.back_off import back_off_s, doubling
 from hearth_gateway.core.filtering import Filters
 from hearth_gateway.core.mapping import EventSourceMapping, SourceKind
 from hearth_gateway.core.queue_batch import Message, Origin, failed_items
-from hearth_gateway.core.retry import doubling, platform_pause_ms
+from hearth_gateway.core.retry import platform_pause_ms
 from hearth_gateway.core.sqs_event import SqsBatch, SqsMessage, rest_s, sqs_batch, sqs_record
 from hearth_gateway.core.sqs_message import MAX_RECEIVED
 from hearth_gateway.sources.ports import (
@@ -123,7 +124,7 @@ class SqsSource:
             except QueueUnavailable as error:
                 lost_ms = lost_ms or self._clock.now_ms()
                 self._complain(NO_SOURCE, str(error))
-                await self._sleep(doubling(failures, 100, 30_000) / 1000)
+                await self._sleep(back_off_s(failures))
                 failures += 1
             else:
                 if failures:

@@ -18,15 +18,14 @@ import structlog
 
 from hearth.core.errors import HearthError, ResourceConflict, ResourceInUse, ResourceNotFound
 from hearth.ports import MappingStore
+from hearth_gateway.core.back_off import back_off_s
 from hearth_gateway.core.mapping import EventSourceMapping, SourceKind, is_own_form
 from hearth_gateway.core.mapping_state import News, State, Wish, after_news, after_wish
-from hearth_gateway.core.retry import doubling
 from hearth_gateway.sources.mapping_record import UnreadableRecord, decode_mapping, encode_mapping
 from hearth_gateway.sources.ports import NO_RECORDS, Source, Sources, Surroundings
 
 Change = Callable[[EventSourceMapping], EventSourceMapping]
 
-LONGEST_BACKOFF_MS = 30_000
 STEADY_S = 30.0
 """A poller that ran this long before it broke is taken for new: its backoff begins again."""
 NOT_FOUND = "The resource you requested does not exist."
@@ -94,7 +93,7 @@ class Poller:
 
     async def _back_off(self, failures: int) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(doubling(failures, 100, LONGEST_BACKOFF_MS) / 1000):
+            async with asyncio.timeout(back_off_s(failures)):
                 await self._stopping.wait()
 
 
@@ -272,7 +271,7 @@ class EventSources:
                 return
             except HearthError as error:
                 structlog.get_logger().warning("mapping not stored yet", mapping=uuid, reason=error.message)
-            await self._around.clock.pause(doubling(failures, 100, LONGEST_BACKOFF_MS) / 1000)
+            await self._around.clock.pause(back_off_s(failures))
             failures += 1
 
     async def _hear(self, uuid: str, news: News) -> None:
