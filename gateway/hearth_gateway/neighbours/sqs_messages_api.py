@@ -343,4 +343,7 @@ def _failure(entry_id: str, error: SqsError) -> Mapping[str, Any]:
 
 
 def _results(successful: Iterable[Mapping[str, Any]], failed: Iterable[Mapping[str, Any]]) -> Members:
-    return {"Successful": list(successful), "Failed": list(failed)}
+    """A batch's answer. A list without entries is left out, although the model requires it: the service does so, and
+    Java's `hasFailed()` goes by that."""
+    found = {"Successful": list(successful), "Failed": list(failed)}
+    return {name: entries for name, entries in found.items() if entries}

@@ -146,6 +146,8 @@ def _sending(on: Stage) -> None:
     gone = on.api.delete_message_batch(QueueUrl=url, Entries=entries)
     assert [one["Id"] for one in gone["Successful"]] == ["a"]
     assert gone["Failed"][0]["Code"] == "ReceiptHandleIsInvalid"
+    again = on.api.delete_message_batch(QueueUrl=url, Entries=entries[:1])
+    assert ("Successful" in again, "Failed" in again) == (True, False)
     on.api.purge_queue(QueueUrl=url)
 
 
