@@ -3,15 +3,14 @@
 Source: data types and errors in the Amazon SNS API reference.
 """
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from hearth.core.policy import PolicyDocument, parse_policy
 from hearth_gateway.core.authorization import resource_tags
+from hearth_gateway.core.paging import Item, page_of
 from hearth_gateway.core.topics import HTTP, HTTPS, PENDING, InvalidTopicParameter, Subscription, Topic, TopicNotFound
 from hearth_gateway.neighbours.calls import Call, Members
 from hearth_gateway.neighbours.query_protocol import Entries
@@ -24,8 +23,6 @@ _DEFAULT_ACTIONS = (
     *("SNS:GetTopicAttributes", "SNS:SetTopicAttributes", "SNS:AddPermission", "SNS:RemovePermission"),
     *("SNS:DeleteTopic", "SNS:Subscribe", "SNS:ListSubscriptionsByTopic", "SNS:Publish"),
 )
-
-Item = TypeVar("Item")
 
 
 class Desk:
@@ -162,22 +159,12 @@ def _shown_endpoint(subscription: Subscription) -> str:
 
 def page(call: Call, name: str, found: Sequence[tuple[str, Item]], show: Callable[[Item], object]) -> Members:
     """One page of a list whose items are in the order of their keys."""
-    after = _marked(call.get("NextToken"))
-    left = [(key, item) for key, item in found if after is None or key > after]
-    shown = left[:PAGE]
-    members: dict[str, Any] = {name: [show(item) for _, item in shown]}
-    if len(left) > len(shown):
-        members["NextToken"] = base64.urlsafe_b64encode(shown[-1][0].encode()).decode()
-    return members
-
-
-def _marked(token: str | None) -> str | None:
-    if not token:
-        return None
     try:
-        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError) as error:
+        items, following = page_of(found, call.get("NextToken"), PAGE)
+    except ValueError as error:
         raise InvalidTopicParameter("NextToken") from error
+    members: dict[str, Any] = {name: [show(item) for item in items]}
+    return members if following is None else {**members, "NextToken": following}
 
 
 def _flag(value: bool) -> str:
