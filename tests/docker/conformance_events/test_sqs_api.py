@@ -49,7 +49,7 @@ class Stage:
     @property
     def nowhere(self) -> str:
         """The URL of a queue that is not there."""
-        return f"{self.hearth.variables['AWS_ENDPOINT_URL']}/000000000000/nobody-made-this"
+        return f"{self.hearth.variables['AWS_ENDPOINT_URL']}/000000000000/there-is-no-such-queue"
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +276,7 @@ REFUSALS = [
     Refusal("SetQueueAttributes", "dead letters of another kind", _dead_letters_of("a.fifo"), _VALUE),
     Refusal("SetQueueAttributes", "what is only shown", _to(Attributes={"QueueArn": "a"}), _NAME, _NAME),
     Refusal("GetQueueAttributes", "an attribute there is not", _to(AttributeNames=["Colour"]), _NAME, _NAME),
-    Refusal("GetQueueUrl", "no such queue", lambda on: {"QueueName": "nobody-made-this"}, *_GONE),
+    Refusal("GetQueueUrl", "no such queue", lambda on: {"QueueName": "there-is-no-such-queue"}, *_GONE),
     Refusal(
         "GetQueueUrl", "another account", lambda on: {"QueueName": "a", "QueueOwnerAWSAccountId": "1" * 12}, *_GONE
     ),

@@ -399,6 +399,14 @@ async def test_a_batch_is_judged_entry_by_entry(sqs: Sqs) -> None:
     assert [one["Body"] for one in received] == ["one", "three"]
 
 
+async def test_a_batch_answers_no_list_without_entries(sqs: Sqs) -> None:
+    url = await sqs.create("jobs")
+    good, bad = {"Id": "a", "MessageBody": "one"}, {"Id": "b", "MessageBody": "\x01"}
+    for entry, there, missing in ((good, "Successful", "Failed"), (bad, "Failed", "Successful")):
+        answer = await sqs("send_message_batch", QueueUrl=url, Entries=[entry])
+        assert (there in answer, missing in answer) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("entries", "code"),
     [
