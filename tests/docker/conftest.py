@@ -6,6 +6,7 @@ import docker
 import pytest
 import redis
 from tests.docker.house import House, house
+from tests.docker.terraform import Provider, provider
 from tests.docker.witness import Witness
 from tests.docker.witness import witness as listening
 
@@ -42,3 +43,8 @@ def store(hearth: House) -> Iterator["redis.Redis"]:
     """The own Redis of the shared Hearth."""
     with hearth.redis() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def terraform_provider(tmp_path_factory: pytest.TempPathFactory) -> Provider:
+    return provider(tmp_path_factory.mktemp("terraform"))

@@ -1,17 +1,15 @@
-"""Schedules as their users see them: made with boto3 or Terraform, they wake functions, also after a kill."""
+"""Schedules as their users see them: made with boto3, they wake functions, also after a kill."""
 
 import json
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import boto3
 import docker
 import pytest
 from tests.docker.house import ROLE, House, eventually, house, unique
-from tests.docker.test_terraform import configured
 from tests.docker.witness import CLIENT, Witness
 from tests.docker.witness import witness as listening
 
@@ -119,102 +117,3 @@ def test_what_was_due_while_the_daemon_was_dead_fires_once_and_what_had_fired_do
         eventually(lambda: len(heard(witness, "probe")) == 1, "the timers run again")
         counts = {name: len(heard(witness, name)) for name in ("before", "during", "after")}
         assert counts == {"before": 1, "during": 1, "after": 0}
-
-
-SCHEDULE = """
-terraform {
-  required_providers {
-    aws = { source = "hashicorp/aws" }
-  }
-}
-
-variable "name" {}
-variable "endpoint" {}
-variable "archive" {}
-variable "layer_archive" {}
-variable "zone" { default = "Europe/Berlin" }
-
-provider "aws" {
-  endpoints {
-    lambda    = var.endpoint
-    iam       = var.endpoint
-    sts       = var.endpoint
-    scheduler = var.endpoint
-  }
-}
-
-resource "aws_iam_role" "timer" {
-  name = var.name
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Action    = "sts:AssumeRole"
-      Principal = { Service = ["scheduler.amazonaws.com", "lambda.amazonaws.com"] }
-    }]
-  })
-}
-
-resource "aws_lambda_function" "function" {
-  function_name = var.name
-  role          = aws_iam_role.timer.arn
-  filename      = var.archive
-  runtime       = "python3.13"
-  handler       = "app.handler"
-}
-
-resource "aws_iam_role_policy" "invoke" {
-  name = "invoke"
-  role = aws_iam_role.timer.id
-  policy = jsonencode({
-    Version   = "2012-10-17"
-    Statement = [{ Effect = "Allow", Action = "lambda:InvokeFunction", Resource = aws_lambda_function.function.arn }]
-  })
-}
-
-resource "aws_scheduler_schedule_group" "nightly" {
-  name = var.name
-  tags = { "hearth:missed-firings" = "skip" }
-}
-
-resource "aws_scheduler_schedule" "office" {
-  name                         = var.name
-  group_name                   = aws_scheduler_schedule_group.nightly.name
-  description                  = "office hours"
-  schedule_expression          = "cron(0/30 8-17 ? * MON-FRI *)"
-  schedule_expression_timezone = var.zone
-  start_date                   = "2030-01-01T01:00:00Z"
-  end_date                     = "2040-01-01T01:00:00Z"
-
-  flexible_time_window {
-    mode                      = "FLEXIBLE"
-    maximum_window_in_minutes = 5
-  }
-
-  target {
-    arn      = aws_lambda_function.function.arn
-    role_arn = aws_iam_role.timer.arn
-    input    = jsonencode({ at = "<aws.scheduler.scheduled-time>" })
-    retry_policy {
-      maximum_retry_attempts       = 3
-      maximum_event_age_in_seconds = 3600
-    }
-  }
-}
-"""
-
-
-@pytest.mark.timeout(900)
-def test_terraform_makes_changes_and_destroys_schedules(tmp_path: Path, hearth: House, scheduler: Any) -> None:
-    with configured(tmp_path, hearth, SCHEDULE) as terraform:
-        name = terraform.variables["name"]
-        terraform.apply()
-        assert terraform.changes() == ""
-        assert scheduler.get_schedule(Name=name, GroupName=name)["ScheduleExpressionTimezone"] == "Europe/Berlin"
-        terraform.variables["zone"] = "Asia/Tokyo"
-        terraform.apply()
-        assert terraform.changes() == ""
-        assert scheduler.get_schedule(Name=name, GroupName=name)["ScheduleExpressionTimezone"] == "Asia/Tokyo"
-        terraform.destroy()
-        assert scheduler.list_schedules(NamePrefix=name)["Schedules"] == []
-        assert scheduler.list_schedule_groups(NamePrefix=name)["ScheduleGroups"] == []

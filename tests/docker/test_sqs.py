@@ -3,7 +3,6 @@ another SQS, which here is this Hearth itself at the other end of its wire."""
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -11,7 +10,6 @@ import docker
 import pytest
 from botocore.config import Config
 from tests.docker.house import NODE, House, eventually, house, unique
-from tests.docker.test_terraform import configured
 from tests.docker.witness import CLIENT, Witness
 
 pytestmark = pytest.mark.docker
@@ -56,72 +54,6 @@ exports.handler = async (event) => {
         error: [error.name, error instanceof sqs.QueueDoesNotExist],
     };
 };
-"""
-
-QUEUES = """
-terraform {
-  required_providers {
-    aws = { source = "hashicorp/aws" }
-  }
-}
-
-variable "name" {}
-variable "endpoint" {}
-variable "archive" {}
-variable "layer_archive" {}
-
-provider "aws" {
-  endpoints {
-    sqs = var.endpoint
-    sts = var.endpoint
-    iam = var.endpoint
-  }
-}
-
-resource "aws_sqs_queue" "dead" {
-  name                      = "${var.name}-dead"
-  message_retention_seconds = 1209600
-}
-
-resource "aws_sqs_queue_redrive_allow_policy" "dead" {
-  queue_url = aws_sqs_queue.dead.id
-  redrive_allow_policy = jsonencode({
-    redrivePermission = "byQueue"
-    sourceQueueArns   = [aws_sqs_queue.jobs.arn]
-  })
-}
-
-resource "aws_sqs_queue" "jobs" {
-  name                       = var.name
-  visibility_timeout_seconds = 45
-  delay_seconds              = 3
-  receive_wait_time_seconds  = 10
-  max_message_size           = 2048
-  redrive_policy = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead.arn, maxReceiveCount = 4 })
-  tags           = { team = "a" }
-}
-
-resource "aws_sqs_queue_policy" "jobs" {
-  queue_url = aws_sqs_queue.jobs.id
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Sid       = "topics"
-      Effect    = "Allow"
-      Principal = { Service = "sns.amazonaws.com" }
-      Action    = "sqs:SendMessage"
-      Resource  = aws_sqs_queue.jobs.arn
-    }]
-  })
-}
-
-resource "aws_sqs_queue" "ordered" {
-  name                        = "${var.name}.fifo"
-  fifo_queue                  = true
-  content_based_deduplication = true
-  deduplication_scope         = "messageGroup"
-  fifo_throughput_limit       = "perMessageGroupId"
-}
 """
 
 
@@ -215,20 +147,6 @@ def test_the_command_line_tool_finds_queues_and_messages(hearth: House) -> None:
     assert "ApproximateNumberOfMessages" in hearth.command("queues", "show", queue)
     aws("delete-queue", "--queue-url", url)
     assert json.loads(hearth.command("queues", "list", "--prefix", queue, "--json")) == []
-
-
-@pytest.mark.timeout(900)
-def test_terraform_makes_and_destroys_queues(tmp_path: Path, hearth: House, sqs: Any) -> None:
-    """Minutes: the provider itself waits until what it wrote has been read back many times in a row."""
-    with configured(tmp_path, hearth, QUEUES) as terraform:
-        name = terraform.variables["name"]
-        terraform.apply()
-        assert terraform.changes() == ""
-        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-        shown = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        assert (shown["VisibilityTimeout"], shown["MaximumMessageSize"]) == ("45", "2048")
-        terraform.destroy()
-    assert sqs.list_queues(QueueNamePrefix=name).get("QueueUrls", []) == []
 
 
 def test_another_sqs_feeds_a_function_and_takes_what_is_sent_there(hearth: House, sqs: Any, witness: Witness) -> None:

@@ -1,32 +1,15 @@
 """Terraform's AWS provider, pointed at Hearth by `endpoints` alone: create, plan without changes, update, destroy."""
 
-import json
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.docker.house import House, package, unique
+from tests.docker.house import House, package
+from tests.docker.terraform import HANDLER, Provider, Terraform, configured
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
-PROVIDER = "registry.terraform.io/hashicorp/aws"
-"""Where a mirror keeps the provider: the address that every configuration uses."""
-MIRRORS = ("/opt/*", "/usr/local/share/*", "/usr/share/*", "/usr/lib/*", "~/.terraform.d/*")
-"""Where distributions of Terraform put provider mirrors besides the places that it searches by itself."""
-LIMIT_S = 300
-
 COMMON = """
-terraform {
-  required_providers {
-    aws = { source = "hashicorp/aws" }
-  }
-}
-
 variable "name" {}
 variable "endpoint" {}
 variable "archive" {}
@@ -240,90 +223,10 @@ output "layer" { value = data.aws_lambda_layer_version.found.version }
 """
 )
 
-HANDLER = "import of_the_layer\ndef handler(event, context):\n    return [of_the_layer.VALUE, {answer}, event]\n"
-
-
-class Terraform:
-    """A configuration in a folder of its own."""
-
-    def __init__(self, folder: Path, hearth: House) -> None:
-        self.folder = folder
-        self._environment = os.environ | hearth.variables | {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
-        self._environment |= _mirror_settings(folder)
-        self.variables: dict[str, str] = {}
-
-    def run(self, *arguments: str, accepted: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            ["terraform", *arguments],
-            cwd=self.folder,
-            env=self._environment | {f"TF_VAR_{name}": value for name, value in self.variables.items()},
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-        assert done.returncode in accepted, (
-            f"terraform {' '.join(arguments)}\n{done.stdout[-6000:]}\n{done.stderr[-4000:]}"
-        )
-        return done
-
-    def apply(self) -> Mapping[str, Any]:
-        self.run("apply", "-auto-approve", "-input=false", "-no-color")
-        outputs = json.loads(self.run("output", "-json").stdout)
-        return {name: output["value"] for name, output in outputs.items()}
-
-    def destroy(self) -> None:
-        self.run("destroy", "-auto-approve", "-input=false", "-no-color")
-
-    def changes(self) -> str:
-        """What a plan would change; empty if nothing."""
-        done = self.run("plan", "-detailed-exitcode", "-input=false", "-no-color", accepted=(0, 2))
-        return "" if done.returncode == 0 else done.stdout
-
-
-def _mirror_settings(folder: Path) -> dict[str, str]:
-    """Settings that let `init` find the provider on this machine, where it is not configured already."""
-    configured = os.environ.get("TF_CLI_CONFIG_FILE")
-    if configured and Path(configured).exists():
-        return {}
-    places = [place for pattern in MIRRORS for place in Path("/").glob(str(Path(pattern).expanduser())[1:])]
-    mirror = next((place for place in places if (place / PROVIDER).is_dir()), None)
-    settings = folder / "settings.tfrc"
-    mirrored = "" if mirror is None else f'provider_installation {{ filesystem_mirror {{ path = "{mirror}" }} }}\n'
-    settings.write_text(mirrored)
-    return {"TF_CLI_CONFIG_FILE": str(settings)}
-
-
-@contextmanager
-def configured(folder: Path, hearth: House, configuration: str) -> Iterator[Terraform]:
-    """A configuration that is ready to be applied; what it made is destroyed in the end."""
-    if shutil.which("terraform") is None:
-        pytest.skip("terraform is not installed")
-    found = Terraform(folder, hearth)
-    (folder / "main.tf").write_text(configuration)
-    name = unique("terraform")
-    found.variables = {
-        "name": name,
-        "endpoint": hearth.variables["AWS_ENDPOINT_URL"],
-        "archive": str(folder / "function.zip"),
-        "layer_archive": str(folder / "layer.zip"),
-    }
-    (folder / "function.zip").write_bytes(package({"app.py": HANDLER.format(answer=1)}))
-    (folder / "layer.zip").write_bytes(package({"python/of_the_layer.py": "VALUE = 'layer'\n"}))
-    try:
-        started = found.run("init", "-input=false", "-no-color", accepted=(0, 1))
-    except subprocess.TimeoutExpired:
-        pytest.skip("the provider hashicorp/aws cannot be had here: its registry says nothing")
-    if started.returncode:
-        pytest.skip(f"the provider hashicorp/aws cannot be had here: {started.stderr[-500:]}")
-    yield found
-    if found.run("state", "list", accepted=(0, 1)).stdout.strip():
-        found.destroy()
-
 
 @pytest.fixture
-def terraform(tmp_path: Path, hearth: House) -> Iterator[Terraform]:
-    with configured(tmp_path, hearth, CONFIGURATION) as found:
+def terraform(tmp_path: Path, hearth: House, terraform_provider: Provider) -> Iterator[Terraform]:
+    with configured(tmp_path, hearth, terraform_provider, CONFIGURATION) as found:
         yield found
 
 
@@ -350,8 +253,10 @@ def test_terraform_creates_plans_no_changes_updates_and_destroys(terraform: Terr
     assert name not in [layer["LayerName"] for layer in hearth.api.list_layers()["Layers"]]
 
 
-def test_every_setting_is_read_back_as_it_was_written(tmp_path: Path, hearth: House) -> None:
-    with configured(tmp_path, hearth, SETTINGS) as terraform:
+def test_every_setting_is_read_back_as_it_was_written(
+    tmp_path: Path, hearth: House, terraform_provider: Provider
+) -> None:
+    with configured(tmp_path, hearth, terraform_provider, SETTINGS) as terraform:
         outputs = terraform.apply()
         assert outputs == {"answer": ["layer", 1, {"a": 1}], "found": "all settings", "layer": 1}
         assert terraform.changes() == ""

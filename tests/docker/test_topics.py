@@ -8,7 +8,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,7 +18,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1
 from tests.docker.house import House, eventually, house, unique
-from tests.docker.test_terraform import configured
 from tests.docker.witness import CLIENT, Witness
 from tests.docker.witness import witness as listening
 
@@ -169,79 +167,3 @@ def test_no_message_that_was_acknowledged_is_lost_when_the_daemon_is_killed(dock
                 sns = client(subject, "sns")
         eventually(lambda: set(witness.lines()) == expected, "every message was handled", 120)
         print(f"{len(witness.lines()) - MESSAGES} of {MESSAGES} messages were handled again", flush=True)
-
-
-CONFIGURATION = """
-terraform {
-  required_providers {
-    aws = { source = "hashicorp/aws" }
-  }
-}
-
-variable "name" {}
-variable "endpoint" {}
-variable "kind" {
-  default = "new"
-}
-
-provider "aws" {
-  endpoints {
-    sns = var.endpoint
-    sqs = var.endpoint
-    sts = var.endpoint
-  }
-}
-
-resource "aws_sqs_queue" "parcels" {
-  name = var.name
-}
-
-resource "aws_sns_topic" "orders" {
-  name         = var.name
-  display_name = "Orders"
-  tags         = { team = "shop" }
-}
-
-resource "aws_sns_topic" "ordered" {
-  name                        = "${var.name}.fifo"
-  fifo_topic                  = true
-  content_based_deduplication = true
-}
-
-resource "aws_sns_topic_policy" "orders" {
-  arn = aws_sns_topic.orders.arn
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Sid = "buckets", Effect = "Allow", Principal = { Service = "s3.amazonaws.com" }
-      Action = "SNS:Publish", Resource = aws_sns_topic.orders.arn
-    }]
-  })
-}
-
-resource "aws_sns_topic_subscription" "parcels" {
-  topic_arn            = aws_sns_topic.orders.arn
-  protocol             = "sqs"
-  endpoint             = aws_sqs_queue.parcels.arn
-  raw_message_delivery = true
-  filter_policy        = jsonencode({ kind = [var.kind] })
-  redrive_policy       = jsonencode({ deadLetterTargetArn = aws_sqs_queue.parcels.arn })
-}
-
-output "arn" { value = aws_sns_topic.orders.arn }
-"""
-
-
-@pytest.mark.timeout(900)
-def test_terraform_applies_changes_and_destroys_topics(hearth: House, tmp_path: Path) -> None:
-    name = unique("orders")
-    with configured(tmp_path, hearth, CONFIGURATION) as terraform:
-        terraform.variables = {"name": name, "endpoint": hearth.variables["AWS_ENDPOINT_URL"]}
-        assert terraform.apply()["arn"].endswith(f":{name}")
-        assert terraform.changes() == ""
-        terraform.variables["kind"] = "old"
-        terraform.apply()
-        assert terraform.changes() == ""
-        terraform.destroy()
-    topics = client(hearth, "sns").list_topics()["Topics"]
-    assert not any(name in topic["TopicArn"] for topic in topics)
