@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -80,6 +80,7 @@ class Pair:
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
+@example(steps=[("post", 0, 2), ("follow", 2, 3)])
 def test_both_tell_the_same_story(redis_url: str, steps: list[Step]) -> None:
     async def scenario() -> None:
         async with Redis.from_url(redis_url) as client:
