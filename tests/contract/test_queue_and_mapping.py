@@ -226,14 +226,14 @@ async def test_keys_of_hearths_own_are_no_queues(both: Both) -> None:
 
 
 async def test_a_policy_that_names_a_key_of_hearths_own_moves_nothing(both: Both) -> None:
-    policy = {"deadLetterTargetArn": f"{ARN_PREFIX}hearth:functions", "maxReceiveCount": 1}
+    policy = {"deadLetterTargetArn": f"{ARN_PREFIX}hearth:nobody", "maxReceiveCount": 1}
     await both.bench.book.create(Queue(both.name, {"RedrivePolicy": orjson.dumps(policy).decode()}))
     await both.send(b"1")
     await both.receive()
     both.bench.clock.ms += 30_000
 
     assert [one.receive_count for one in await both.receive()] == [2]
-    assert not await both.bench.client.exists("hearth:functions")
+    assert not await both.bench.client.exists("hearth:nobody")
 
 
 # FIFO
