@@ -107,5 +107,6 @@ async def event_house(on: Foundation) -> AsyncIterator[EventHouse]:
         # The parts come here. Deliveries begin when every part has entered its targets, so they come last.
         engine = await stack.enter_async_context(deliveries(on.office, on.clock))
         house.health["deliveries"] = engine.health
+        house.health["sources"] = on.sources.health
         house.health["asynchronous"] = on.invocations.health
         yield house

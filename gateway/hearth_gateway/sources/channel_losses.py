@@ -26,9 +26,10 @@ from hearth_gateway.core.channel_batch import (
     failure_record,
     parts_of,
 )
-from hearth_gateway.core.mapping import EventSourceMapping
+from hearth_gateway.core.mapping import EventSourceMapping, SourceKind
 from hearth_gateway.core.parcel import Parcel
-from hearth_gateway.sources.ports import Clock
+from hearth_gateway.sources.ports import Surroundings
+from hearth_gateway.sources.tally import Count
 
 TELL_EVERY_S = 10.0
 """How often it is said that messages find no place, while that lasts."""
@@ -48,11 +49,12 @@ class _Leaving(NamedTuple):
 class Losses:
     """What one source gives up."""
 
-    def __init__(self, mapping: EventSourceMapping, clock: Clock, courier: Courier) -> None:
+    def __init__(self, mapping: EventSourceMapping, around: Surroundings, courier: Courier) -> None:
         self.count = 0
         """Messages that were received and given up, since the source began."""
         self._mapping = mapping
-        self._clock = clock
+        self._clock = around.clock
+        self._tally = around.tally
         self._courier = courier
         self._refused = Buffer(MAX_REFUSED_MESSAGES, MAX_REFUSED_BYTES)
         self._leaving: deque[_Leaving] = deque()
@@ -73,9 +75,11 @@ class Losses:
         if self._told_at is None or now - self._told_at >= TELL_EVERY_S:
             self._tell()
         if condition is Condition.BUFFER_FULL:
-            self._refused.offer(entry)
-        elif self._refused.hold(entry):
+            is_kept = self._refused.offer(entry)
+        elif is_kept := self._refused.hold(entry):
             self._leaving.append(_Leaving(Lost((entry,), condition), self._refused, self._mapping.on_failure))
+        if not is_kept:
+            self._tally.add(SourceKind.CHANNEL, Count.DROPPED)
         self._bell.set()
 
     def give_up(self, lost: Lost, holder: Buffer) -> None:
@@ -91,6 +95,7 @@ class Losses:
         self._tell()
         left = held + self._refused.held
         if left:
+            self._tally.add(SourceKind.CHANNEL, Count.DROPPED, left)
             self._log().error("messages are lost with the end of their source", count=left)
 
     async def send(self) -> None:
@@ -109,6 +114,7 @@ class Losses:
             failures = 0
             self._leaving.popleft()
             holder.end(lost.entries)
+            self._tally.add(SourceKind.CHANNEL, Count.GIVEN_UP, len(lost.entries))
             self._sent.set()
 
     async def all_sent(self, longest_s: float) -> None:

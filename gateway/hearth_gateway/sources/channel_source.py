@@ -49,6 +49,7 @@ from hearth_gateway.sources.ports import (
     Source,
     Surroundings,
 )
+from hearth_gateway.sources.tally import Count
 
 LONGEST_SLEEP_S = 20.0
 """Whoever waits looks up after this long even if nothing woke it: every wait has a deadline."""
@@ -77,7 +78,7 @@ class ChannelSource:
         self._around = around
         self._clock = around.clock
         self._buffer = buffer or Buffer()
-        self._losses = Losses(mapping, around.clock, courier)
+        self._losses = Losses(mapping, around, courier)
         self._running = 0
         self._away_since: float | None = None
         self._is_subscribed = False
@@ -179,6 +180,7 @@ class ChannelSource:
             received_ms=now_ms,
         )
         if self._filters and not self._filters.accepts({**members, "message": published.message}):
+            self._count(Count.FILTERED, 1)
             return
         entry = Entry.of(members)
         if not fits_an_event(entry):
@@ -274,6 +276,7 @@ class ChannelSource:
         match after_attempt(batch, outcome, self._terms(), self._clock.now_ms()):
             case Done():
                 self._buffer.end(batch.entries)
+                self._count(Count.HANDLED, len(batch.entries))
             case Again() as again:
                 self._buffer.rest(again)
             case Lost() as lost:
@@ -311,6 +314,9 @@ class ChannelSource:
 
     def _terms(self) -> Terms:
         return Terms.of(self._mapping.retry_attempts, self._mapping.maximum_record_age_s)
+
+    def _count(self, what: Count, count: int) -> None:
+        self._around.tally.add(SourceKind.CHANNEL, what, count)
 
     def _complain(self, result: str, reason: str) -> None:
         self.last_result = result

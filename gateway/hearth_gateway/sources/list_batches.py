@@ -45,6 +45,7 @@ from hearth_gateway.sources.ports import (
     Redrive,
     Surroundings,
 )
+from hearth_gateway.sources.tally import Count
 
 SETTLE_AFTER_STOP_S = 10.0
 """How long a stopping source goes on trying to settle; after that the messages are delivered again."""
@@ -168,7 +169,7 @@ class Batches:
             dead=expired.dead + too_large.dead,
         )
         if fates.ids:
-            await self._settle(fates, mapping, (*sifted.expired, *packing.too_large))
+            await self._settle(fates, mapping, (*sifted.expired, *packing.too_large), Count.FILTERED)
 
     async def _invoke(
         self, slot: Slot, function: FunctionVersion, batch: Batch, mapping: EventSourceMapping
@@ -187,8 +188,14 @@ class Batches:
             structlog.get_logger().exception("batch could not be run", function=function.name)
             return PlatformFailed(reason=f"{type(error).__name__}: {error}", was_started=True)
 
-    async def _settle(self, fates: Settlement, mapping: EventSourceMapping, messages: Sequence[Message]) -> None:
-        """Until it is done."""
+    async def _settle(
+        self,
+        fates: Settlement,
+        mapping: EventSourceMapping,
+        messages: Sequence[Message],
+        done_is: Count = Count.HANDLED,
+    ) -> None:
+        """Until it is done. `done_is`: what messages that are done with are counted as."""
         failures, stopping_s = 0, 0.0
         while stopping_s < SETTLE_AFTER_STOP_S:
             try:
@@ -200,6 +207,8 @@ class Batches:
                 failures += 1
                 stopping_s += pause_s if self._stopping.is_set() else 0.0
             else:
+                self._around.tally.add(mapping.kind, done_is, len(fates.done))
+                self._around.tally.add(mapping.kind, Count.GIVEN_UP, len(fates.dead))
                 # A group may be open again, which no due time says.
                 self._hear_of(self._clock.now_ms() if mapping.is_fifo else fates.next_due_ms)
                 return

@@ -13,6 +13,7 @@ from hearth_gateway.asynchronous.ports import Courier
 from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.queue_batch import Message
 from hearth_gateway.core.retry import Settlement
+from hearth_gateway.sources.tally import Tally
 
 NO_RECORDS = "No records processed"
 OK = "OK"
@@ -187,7 +188,7 @@ class SystemClock:
 class Surroundings:
     """What every source of this Hearth shares. `sessions` numbers all sessions of this run, so that none repeats.
     `courier` takes what is for destinations beyond the source's own Redis; `owns_queues` says that `arn:aws:sqs:` names
-    the queues there, and not those of another SQS."""
+    the queues there, and not those of another SQS; `tally` counts what sources did."""
 
     scheduler: Scheduler
     functions: Functions
@@ -198,3 +199,4 @@ class Surroundings:
     sessions: Iterator[int] = field(default_factory=lambda: count(1))
     courier: Courier | None = None
     owns_queues: bool = True
+    tally: Tally = field(default_factory=Tally)

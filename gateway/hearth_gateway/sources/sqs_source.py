@@ -51,6 +51,7 @@ from hearth_gateway.sources.ports import (
 )
 from hearth_gateway.sources.sqs_hands import HELD_S, SqsHands
 from hearth_gateway.sources.sqs_ports import SqsApi
+from hearth_gateway.sources.tally import Count
 
 WAIT_S = 5
 """One long poll. Shorter than the 20 s that there may be, because the end of a source waits for it."""
@@ -264,6 +265,7 @@ class SqsSource:
             kept = {message.receipt for message in wanted}
             dropped = [message for message in messages if message.receipt not in kept]
             await self._hands.settle(dropped, {}, self._stopping.is_set)
+            self._around.tally.add(SourceKind.QUEUE, Count.FILTERED, len(dropped))
         return wanted
 
     async def _invoke(self, place: tuple[Slot, FunctionVersion], batch: SqsBatch) -> Outcome:
@@ -310,6 +312,7 @@ class SqsSource:
         }
         done = [message for message in batch.messages if message.id not in failed]
         await self._hands.settle(done, resting, self._stopping.is_set)
+        self._around.tally.add(SourceKind.QUEUE, Count.HANDLED, len(done))
 
     def _failed(self, batch: SqsBatch, outcome: Succeeded | FunctionFailed) -> frozenset[str]:
         """The ids of the messages that stay in the queue."""

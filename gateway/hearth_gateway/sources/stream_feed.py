@@ -20,7 +20,8 @@ from hearth_gateway.core.stream_lanes import Lanes, Page
 from hearth_gateway.core.stream_progress import Beginning, Facts, Position, Start, StreamSettlement, position, sort_out
 from hearth_gateway.sources.ports import NO_SOURCE, QueueUnavailable, StaleSession
 from hearth_gateway.sources.stream_ports import GroupLost
-from hearth_gateway.sources.stream_reading import Count, Reading
+from hearth_gateway.sources.stream_reading import Reading
+from hearth_gateway.sources.tally import Count
 
 WAIT_S = 10.0
 """One blocking wait; then a look. Bounds how long a stream that was made anew, with smaller ids, goes unnoticed."""
@@ -161,7 +162,7 @@ class StreamFeed:
     async def _finish(self, dropped: Sequence[EntryId], others: Sequence[EntryId]) -> None:
         """These need no function."""
         fresh = [one for one in dropped if one not in self._owed]
-        self._reading.counts[Count.FILTERED] += len(fresh)
+        self._reading.count(Count.FILTERED, len(fresh))
         self._owed.update(dropped, others)
         await self._pay()
 
@@ -228,7 +229,7 @@ class StreamFeed:
     def _count_gone(self, count: int) -> None:
         if not count:
             return
-        self._reading.counts[Count.GONE] += count
+        self._reading.count(Count.TRIMMED, count)
         structlog.get_logger().error("records were trimmed before they were handled", count=count, **self._names())
 
     def _names(self) -> dict[str, str]:

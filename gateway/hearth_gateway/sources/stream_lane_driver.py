@@ -26,7 +26,8 @@ from hearth_gateway.core.stream_lanes import Attempt, Close, Expire, Lane, Rest,
 from hearth_gateway.core.stream_progress import StreamSettlement, mark_name
 from hearth_gateway.core.stream_window import Window
 from hearth_gateway.sources.ports import CALL_FAILED, NO_FUNCTION, NO_PLATFORM, OK
-from hearth_gateway.sources.stream_reading import LONGEST_SLEEP_S, Count, Reading
+from hearth_gateway.sources.stream_reading import LONGEST_SLEEP_S, Reading
+from hearth_gateway.sources.tally import Count
 
 Place = tuple[Slot, FunctionVersion]
 
@@ -180,7 +181,9 @@ class LaneDriver:
         lane.marks = {first: mark for first, mark in lane.marks.items() if first not in ended} | dict(fate.marks)
         self._set_window(fate.window)
         lane.not_before_ms = now_ms + fate.pause_ms
-        self._reading.counts[Count.DONE] += fate.done
+        given_up = 0 if fate.letter is None else len(fate.letter.entries)
+        self._reading.count(Count.GIVEN_UP, given_up)
+        self._reading.count(Count.HANDLED, fate.done - given_up)
 
     def _settlement(self, fate: Fate, entries: tuple[Entry, ...]) -> tuple[StreamSettlement, frozenset[EntryId]]:
         """What is to be durable, and which marks are over."""
@@ -218,13 +221,8 @@ class LaneDriver:
         )
         origin = reading.origin(None)
         if reading.mapping.on_failure is None:
-            is_kept = await reading.bury(dead_letters(letter, reading.mapping, origin, sending, window=window))
-        else:
-            is_kept = await reading.post(failure_parcel(letter, reading.mapping, origin, sending))
-        if not is_kept:
-            return False
-        reading.counts[Count.GIVEN_UP] += len(ids)
-        return True
+            return await reading.bury(dead_letters(letter, reading.mapping, origin, sending, window=window))
+        return await reading.post(failure_parcel(letter, reading.mapping, origin, sending))
 
     def _sending(self, function: FunctionVersion | None = None, window: Window | None = None) -> Sending:
         version = "" if function is None else function.version

@@ -1,14 +1,12 @@
 """What the feed and the lanes of one stream source share: settings, session, bells, the way to settle.
 
 State: `mapping` and what follows from it change in `reconfigure`, `session` by the feed, `is_fenced_off` by lanes (a
-settlement was refused as stale) and by the feed (a session has begun), counts by everybody; all on one event loop.
+settlement was refused as stale) and by the feed (a session has begun); all on one event loop.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from enum import Enum
 
 import structlog
 
@@ -26,20 +24,12 @@ from hearth_gateway.core.stream_lanes import BatchTerms
 from hearth_gateway.core.stream_progress import Shape, StreamSettlement
 from hearth_gateway.sources.ports import NO_RECORDS, NO_SOURCE, QueueUnavailable, StaleSession, Surroundings
 from hearth_gateway.sources.stream_ports import StreamReader
+from hearth_gateway.sources.tally import Count
 
 INSIST_AFTER_END_S = 10.0
 """How long lanes that end go on trying to settle; after that the records are delivered again."""
 LONGEST_SLEEP_S = 20.0
 """Everybody looks up after this long even if nothing woke them: every wait has a deadline."""
-
-
-class Count(Enum):
-    """What is counted, in records."""
-
-    DONE = "done"
-    FILTERED = "filtered"
-    GIVEN_UP = "given_up"
-    GONE = "gone"
 
 
 class Reading:
@@ -55,7 +45,6 @@ class Reading:
         self.session = 0
         self.is_fenced_off = False
         self.last_result = NO_RECORDS
-        self.counts: Counter[Count] = Counter()
         self.is_caught_up = False
         self.is_stopping = False
         self.ending = asyncio.Event()
@@ -158,6 +147,10 @@ class Reading:
             else:
                 return True
         return False
+
+    def count(self, what: Count, count: int) -> None:
+        """Count records that are over."""
+        self.around.tally.add(self.mapping.kind, what, count)
 
     def complain(self, result: str, reason: str) -> None:
         """Say it in the mapping and in the log."""

@@ -8,7 +8,7 @@ State: `_mappings`, `_uuids` and `_pollers` are changed here only, on one event 
 
 import asyncio
 from bisect import bisect_right, insort
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -162,6 +162,10 @@ class EventSources:
         """`LastProcessingResult` since this Hearth started."""
         poller = self._pollers.get(uuid)
         return poller.last_result if poller else NO_RECORDS
+
+    def health(self) -> Mapping[str, Mapping[str, int]]:
+        """What sources do, summed by kind. Of single mappings, `last_result` says how they are."""
+        return self._around.tally.told((mapping, self.last_result(uuid)) for uuid, mapping in self._mappings.items())
 
     # Changing
 

@@ -57,6 +57,7 @@ class Stage:
             account="000000000000",
             max_receive_count=3,
         )
+        self.around = around
         self.source = ChannelSource(self.mapping, self.channel, around, self.courier, buffer=self.buffer)
 
     @asynccontextmanager
