@@ -7,21 +7,18 @@ Rule 3: a firing is missed when it is later than `ON_TIME_MS`. Which missed ones
 is older than the timer's maximum age.
 """
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from enum import Enum
 
-from hearth_gateway.core.parcel import DEFAULT_MAX_AGE_S
+from hearth_gateway.core.parcel import DEFAULT_MAX_AGE_S, derived_id
 from hearth_gateway.core.schedule_expression import ScheduleExpression, next_time
 
 ON_TIME_MS = 60_000
 """EventBridge Scheduler's own precision: a firing within a minute of its time is on time."""
 CLOCK_WAS_WRONG_MS = 3_600_000
 """A mark that lies this far in the future was made by a clock that was wrong; a smaller step back is waited out."""
-
-_NAMESPACE = uuid.UUID("3f0d2f0c-8a55-5c53-9c6b-2a9a5c0f7d11")
 
 
 class MissedFirings(Enum):
@@ -81,7 +78,7 @@ class Due:
 
 def firing_id(timer_id: str, scheduled_ms: int) -> str:
     """The id of a timer's firing for that time."""
-    return str(uuid.uuid5(_NAMESPACE, f"{timer_id}@{scheduled_ms}"))
+    return derived_id(timer_id, str(scheduled_ms))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid5
 
 import orjson
 
@@ -26,7 +25,7 @@ from hearth_gateway.core.addresses import (
 )
 from hearth_gateway.core.hook_signatures import STANDARD_PREFIX, Scheme, Style, key_of
 from hearth_gateway.core.http_event import Arrival, HttpRequest, http_event
-from hearth_gateway.core.parcel import Attribute, Parcel
+from hearth_gateway.core.parcel import Attribute, Parcel, derived_id
 from hearth_gateway.core.s3_events import SERVICE, S3Filter, bucket_arn, identity_of, s3_event
 
 MAX_BODY_BYTES = 1_048_576
@@ -38,7 +37,6 @@ repetition, and ends here."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", re.ASCII)
-_DELIVERIES = UUID("b0c4b0fe-9d0b-5a57-8b1f-2f9b5b7c6d11")
 _OBJECT_STORES = frozenset({Style.S3, Style.MINIO})
 _TARGETS = (FunctionAddress, QueueAddress, ListAddress, StreamAddress, TopicAddress)
 
@@ -140,7 +138,7 @@ def delivery_id(hook: Hook, headers: Mapping[str, str], body: bytes) -> str:
 
 def parcel_id(hook: Hook, delivery: str, request_id: str) -> str:
     """The id of what is delivered. Without an id of the sender's every request is a delivery of its own."""
-    return str(uuid5(_DELIVERIES, f"{hook.name} {delivery}")) if delivery else request_id
+    return derived_id(f"hook/{hook.name}", delivery) if delivery else request_id
 
 
 def parcel_of(hook: Hook, told: Told, headers: Mapping[str, str], delivery: str) -> Parcel:

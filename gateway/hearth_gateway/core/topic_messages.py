@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID, uuid5
 
 import orjson
 
 from hearth_gateway.core.addresses import QueueAddress, parse_address
-from hearth_gateway.core.parcel import Attribute, Parcel
+from hearth_gateway.core.parcel import Attribute, Parcel, derived_id
 from hearth_gateway.core.topics import LAMBDA, SQS, Subscription, Topic
 
 SERVICE = "sns.amazonaws.com"
@@ -30,7 +29,6 @@ _SIGNED = {
     False: ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
 }
 """The members of notifications, and of confirmations, that are signed."""
-_DELIVERIES = UUID("5d2f1b0e-6a0f-5d43-9a41-0b2f4f6f8a11")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def delivery(topic: Topic, subscription: Subscription, message: Message, *, seal
     is_queue = subscription.protocol == SQS
     is_ordered = is_queue and (topic.is_fifo or _is_fifo_queue(subscription.endpoint))
     return Parcel(
-        id=str(uuid5(_DELIVERIES, f"{message.id} {subscription.arn}")),
+        id=derived_id(message.id, subscription.arn),
         target=subscription.endpoint,
         body=body,
         accepted_ms=message.published_ms,

@@ -8,10 +8,9 @@ import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from uuid import UUID, uuid5
 
 from hearth.core.errors import Fault, HearthError
-from hearth_gateway.core.parcel import Attribute
+from hearth_gateway.core.parcel import Attribute, derived_id
 from hearth_gateway.core.topic_publication import Publication, Published, structured
 from hearth_gateway.core.topics import InvalidMessageAttribute, InvalidTopicParameter
 from hearth_gateway.neighbours.calls import Call, CallerError, Handler, Members
@@ -21,7 +20,6 @@ from hearth_gateway.topics.publisher import TopicPublisher
 MAX_BATCH = 10
 MAX_BATCH_BYTES = 1_048_576
 """Of all messages of a batch together: as large as the largest message that a topic may take."""
-_MESSAGES = UUID("0f4f5a3c-56d6-5a55-8ff6-3b9c1f0e7a21")
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 
 
@@ -78,7 +76,7 @@ class PublishOperations:
                 raise InvalidTopicParameter("MessageStructure")
             message, by_protocol = structured(message)
         return Publication(
-            str(uuid5(_MESSAGES, f"{attempt_of} {given.get('Id', '')}")),
+            derived_id(attempt_of, given.get("Id", "")),
             message,
             self._now_ms(),
             subject=given.get("Subject"),
