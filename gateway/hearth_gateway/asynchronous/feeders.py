@@ -7,7 +7,7 @@ only, on one event loop; what exists the shelf knows.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sized
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Self
 
@@ -78,11 +78,6 @@ class Feeders:
         """Whoever feeds looks again."""
         for bell in self._bells.values():
             bell.set()
-
-    @property
-    def recipients(self) -> Sized:
-        """Who is being fed."""
-        return self._bells
 
     # What is under way
 

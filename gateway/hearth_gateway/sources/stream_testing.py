@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hearth_gateway.core.mapping import EventSourceMapping
 from hearth_gateway.core.stream_entry import BEGINNING, Entry, EntryId
 from hearth_gateway.core.stream_lanes import Page
 from hearth_gateway.core.stream_progress import Facts, StreamSettlement
 from hearth_gateway.sources.ports import QueueUnavailable, StaleSession
-from hearth_gateway.sources.stream_ports import MOST_PENDING, Fresh, GroupLost, StreamReader
+from hearth_gateway.sources.stream_ports import MOST_PENDING, Fresh, GroupLost
 
 _T = TypeVar("_T")  # Python 3.11 has no type parameter syntax
 
@@ -215,14 +214,3 @@ class FakeStreamReader:
         if group is None:
             raise GroupLost
         return group
-
-
-class FakeStreams:
-    """One `FakeStream` per source ARN."""
-
-    def __init__(self) -> None:
-        self.streams: dict[str, FakeStream] = {}
-
-    def open(self, mapping: EventSourceMapping) -> StreamReader:
-        shared = self.streams.setdefault(mapping.source_arn, FakeStream())
-        return FakeStreamReader(shared, mapping.uuid)
