@@ -65,6 +65,14 @@ class Exchanges:
             self.succeeded.add(model.name)
 
 
+def heard(stage: Any, service: str) -> Iterator[Exchanges]:
+    """What a test says and hears, by a client that the stage is given; none of it may be against the model."""
+    stage.api = client(stage.hearth, service)
+    found = Exchanges(stage.api)
+    yield found
+    assert found.problems == []
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A request that must be refused: its members, made from the stage of its service; what the error is called, and

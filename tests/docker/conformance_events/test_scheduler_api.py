@@ -60,11 +60,7 @@ def stage(hearth: House) -> Stage:
 
 @pytest.fixture
 def exchange(stage: Stage) -> Iterator[Exchanges]:
-    """What a test said and heard; none of it may have been against the model."""
-    stage.api = exchanges.client(stage.hearth, "scheduler")
-    found = Exchanges(stage.api)
-    yield found
-    assert found.problems == []
+    yield from exchanges.heard(stage, "scheduler")
 
 
 Drive = Callable[[Stage], Any]
