@@ -197,7 +197,10 @@ class ReceiveProtocol:
             for after in self._execute(rest, request):
                 yield f"{name} is executed", after
             if state.strays and not request.is_late:
-                yield f"{name} goes astray", self._astray(rest, request)
+                astray = self._astray(rest, request)
+                yield f"{name} is lost", astray
+                late = request._replace(is_late=True)
+                yield f"{name} goes astray", astray._replace(wire=astray.wire | {late})
 
     def _time_passes(self, state: State) -> Steps:
         for index, message in enumerate(state.messages):
@@ -282,8 +285,7 @@ class ReceiveProtocol:
 
     def _astray(self, state: State, request: Request) -> State:
         """An owner that misses an answer begins a new session."""
-        wire = state.wire | {request._replace(is_late=True)}
-        state = state._replace(wire=wire, strays=state.strays - 1)
+        state = state._replace(strays=state.strays - 1)
         return self._client(state, request.who, session=0) if request.who == self.owner else state
 
     # The server
