@@ -18,6 +18,7 @@ from hearth_gateway.adapters.redis_connections import RedisConnections
 from hearth_gateway.adapters.redis_stream import RedisStreams
 from hearth_gateway.asynchronous.testing import RecordingCourier
 from hearth_gateway.core.mapping import EventSourceMapping
+from hearth_gateway.sources import stream_feed
 from hearth_gateway.sources.ports import Surroundings, SystemClock
 from hearth_gateway.sources.stream_source import StreamSource
 
@@ -171,7 +172,11 @@ async def test_cut_connections_skip_nothing(redis_url: str, client: Redis) -> No
     assert sorted({int(value) for value in handled}) == list(range(500))
 
 
-async def test_a_stream_that_is_trimmed_deleted_and_made_again_is_survived(redis_url: str, client: Redis) -> None:
+async def test_a_stream_that_is_trimmed_deleted_and_made_again_is_survived(
+    redis_url: str, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever waits for ids above those of the old stream looks up only now and then.
+    monkeypatch.setattr(stream_feed, "WAIT_S", 0.5)
     one = wanted(batch_size=10)
     handled: list[str] = []
     gate = asyncio.Event()

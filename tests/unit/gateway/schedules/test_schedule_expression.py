@@ -273,7 +273,7 @@ def starts(draw: st.DrawFn) -> tuple[str, datetime]:
     return zone, datetime.fromisoformat(f"{change}:00+00:00") - timedelta(minutes=draw(st.integers(0, 600)))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(fields(0, 59), fields(0, 23), days(), fields(1, 12), starts())
 def test_the_calendar_agrees_with_a_look_at_every_minute(
     minutes: tuple[str, frozenset[int]],
