@@ -26,13 +26,13 @@ from redis.exceptions import (
 )
 
 from hearth.core.connection_url import BadConnectionUrl, Place, parse_redis_url
+from hearth_gateway.adapters.redis_client import WAIT_FOR_DISK, raise_if_not_synced
 from hearth_gateway.adapters.redis_routes import COMMAND_TIMEOUT_S, ClusterRoute, Route, route_of
 from hearth_gateway.core.addresses import OWN_CONNECTION
 from hearth_gateway.sources.ports import QueueUnavailable, StaleSession
 
 WAIT_GRACE_S = 5.0
 """How long after its time a blocking wait is given up: the server is gone or hangs."""
-FSYNC_TIMEOUT_MS = 3_000
 
 MOST_SERVERS = 64
 """Servers of one connection that are kept connected: a cluster's nodes, masters that were."""
@@ -123,11 +123,11 @@ class RedisConnection:
         async def call(client: Redis) -> Any:
             async with client.pipeline(transaction=False) as pipe:
                 pipe.eval(script.source, *given)
-                pipe.execute_command("WAITAOF", 1, 0, FSYNC_TIMEOUT_MS)
+                pipe.execute_command(*WAIT_FOR_DISK)
                 reply, synced = await pipe.execute(raise_on_error=False)
             if isinstance(reply, RedisError):
                 raise reply
-            _raise_if_not_synced(synced)
+            raise_if_not_synced(synced)
             return reply
 
         return await self.ask(keys[0], call)
@@ -294,16 +294,6 @@ class RedisConnections:
         """The connection's URL is another, or gone: whoever uses it connects anew."""
         if name in self._open:
             await self._open[name].reset()
-
-
-def _raise_if_not_synced(synced: object) -> None:
-    """A server without WAITAOF or without an append-only file answers with an error: memory is all there is."""
-    if isinstance(synced, ResponseError):
-        return
-    if isinstance(synced, RedisError):
-        raise synced
-    if cast(Any, synced)[0] < 1:
-        raise TimeoutError("the server did not reach its disk in time")
 
 
 async def _drop(client: Redis) -> None:

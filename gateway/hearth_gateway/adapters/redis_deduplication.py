@@ -3,23 +3,16 @@
 Claim and number are one script; the keys of a topic share a hash slot.
 """
 
-import asyncio
-from collections.abc import Awaitable
-from typing import Any, cast
+from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from hearth.core.errors import ServiceError
+from hearth_gateway.adapters.redis_client import WAIT_FOR_DISK, own_client, raise_if_not_synced, within_deadline
 from hearth_gateway.topics.ports import Claim
 
 WINDOW_MS = 300_000
 """AWS's deduplication interval."""
-CALL_TIMEOUT_S = 5.0
-FSYNC_TIMEOUT_MS = 3_000
-MAX_CONNECTIONS = 16
 
 _CLAIM = """
 local known = redis.call('HMGET', KEYS[1], 'message', 'sequence', 'done')
@@ -39,16 +32,7 @@ class RedisDeduplication:
     """The `Deduplication` on Redis. `space` keeps what different parts remember apart."""
 
     def __init__(self, url: str, window_ms: int = WINDOW_MS, *, space: str = "sns") -> None:
-        # Every call has its deadline around it here; the client's own would swallow cancellations on Python 3.11.
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=CALL_TIMEOUT_S,
-            socket_timeout=None,
-            socket_connect_timeout=CALL_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._client = Redis.from_pool(pool)
+        self._client = own_client(url)
         self._window_ms = window_ms
         self._space = space
 
@@ -58,13 +42,14 @@ class RedisDeduplication:
     async def claim(self, topic: str, key: str, message_id: str) -> Claim:
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.eval(_CLAIM, 2, self._claim(topic, key), self._counter(topic), message_id, str(self._window_ms))
-            pipe.execute_command("WAITAOF", 1, 0, FSYNC_TIMEOUT_MS)
+            pipe.execute_command(*WAIT_FOR_DISK)
             found, synced = await _asked(pipe.execute(raise_on_error=False))
         if isinstance(found, RedisError):
             raise ServiceError(f"The store refused: {found}") from found
-        # A server without WAITAOF, or without an append-only file, says so by an error: memory is all there is.
-        if not isinstance(synced, ResponseError) and (isinstance(synced, RedisError) or synced[0] < 1):
-            raise ServiceError("The store did not reach its disk in time.")
+        try:
+            raise_if_not_synced(synced)
+        except (RedisError, TimeoutError) as error:
+            raise ServiceError("The store did not reach its disk in time.") from error
         message, sequence, done = found
         return Claim(message.decode(), int(sequence), is_new=done is None)
 
@@ -80,7 +65,6 @@ class RedisDeduplication:
 
 async def _asked(call: object) -> Any:
     try:
-        async with asyncio.timeout(CALL_TIMEOUT_S):
-            return await cast(Awaitable[Any], call)
-    except (RedisError, OSError) as error:  # TimeoutError is an OSError
+        return await within_deadline(call)
+    except (RedisError, OSError) as error:
         raise ServiceError(f"The store is not available: {type(error).__name__}: {error}") from error

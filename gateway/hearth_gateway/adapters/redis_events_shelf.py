@@ -4,8 +4,7 @@ disk.
 Every transition is one script, so it happens whole or not at all. See `redis_events_shared.lua` for the keys.
 """
 
-import asyncio
-from collections.abc import Awaitable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -13,11 +12,9 @@ from math import ceil
 from typing import Any, cast
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError
 
+from hearth_gateway.adapters.redis_client import WAIT_FOR_DISK, own_client, raise_if_not_synced, within_deadline
 from hearth_gateway.adapters.redis_events_records import (
     encode_event,
     encode_letter,
@@ -36,9 +33,6 @@ EVENTS = "hearth:async"
 PARCELS = "hearth:courier"
 TAKEN = 9_007_199_254_740_991
 """2^53 - 1, the greatest whole number that a score holds exactly: later than every due time."""
-CALL_TIMEOUT_S = 5.0
-FSYNC_TIMEOUT_MS = 3_000
-MAX_CONNECTIONS = 16
 ONCE_S = 86_400
 """How long a key keeps a second event from being accepted."""
 
@@ -77,16 +71,7 @@ class EventRedis:
     """The commands to Hearth's own Redis for events, parcels and letters. `close` when done."""
 
     def __init__(self, url: str) -> None:
-        # Every call has its deadline around it here; the client's own would swallow cancellations on Python 3.11.
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=CALL_TIMEOUT_S,
-            socket_timeout=None,
-            socket_connect_timeout=CALL_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self.client = Redis.from_pool(pool)
+        self.client = own_client(url)
         self._digests: dict[str, str] = {}
 
     async def close(self) -> None:
@@ -103,17 +88,17 @@ class EventRedis:
             answer, synced = await self._durably("EVAL", script(name), arguments)
         if isinstance(answer, RedisError):
             raise EventsUnavailable(str(answer)) from answer
-        if isinstance(synced, ResponseError):
-            return answer  # a server without WAITAOF or without an append-only file: memory is all there is
-        if isinstance(synced, RedisError) or synced[0] < 1:
-            raise EventsUnavailable("the server did not reach its disk in time")
+        try:
+            raise_if_not_synced(synced)
+        except (RedisError, TimeoutError) as error:
+            raise EventsUnavailable("the server did not reach its disk in time") from error
         return answer
 
     async def _durably(self, command: str, source: str, arguments: Sequence[Argument]) -> tuple[Any, Any]:
         """A script's answer, or its error, and what the wait for the disk said."""
         async with self.client.pipeline(transaction=False) as pipe:
             pipe.execute_command(command, source, 0, *arguments)
-            pipe.execute_command("WAITAOF", 1, 0, FSYNC_TIMEOUT_MS)
+            pipe.execute_command(*WAIT_FOR_DISK)
             answer, synced = await asked(pipe.execute(raise_on_error=False))
         return answer, synced
 
@@ -209,7 +194,6 @@ def status_arguments(status: InvocationStatus, keeping: Keeping, now_ms: int) ->
 async def asked(call: object) -> Any:
     """The answer within its time. Raises EventsUnavailable."""
     try:
-        async with asyncio.timeout(CALL_TIMEOUT_S):
-            return await cast(Awaitable[Any], call)
-    except (RedisError, OSError) as error:  # TimeoutError is an OSError
+        return await within_deadline(call)
+    except (RedisError, OSError) as error:
         raise EventsUnavailable(f"{type(error).__name__}: {error}") from error
