@@ -13,7 +13,7 @@ from typing import Any, assert_never
 import orjson
 
 from hearth.core.invocation import FunctionFailed, Outcome, PlatformFailed, Succeeded, Throttled
-from hearth_gateway.core.back_off import doubling as doubling  # noqa: PLC0414
+from hearth_gateway.core.back_off import doubling
 from hearth_gateway.core.envelope import Death, Envelope, pack_envelope
 from hearth_gateway.core.queue_batch import Message, attributes_of, body_text, failed_items
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from hearth.core.invocation import MAX_REQUEST_BYTES
-from hearth_gateway.core.retry import doubling
+from hearth_gateway.core.back_off import back_off_s
 from hearth_gateway.core.stream_batch import seen_by_filters
 from hearth_gateway.core.stream_entry import BEGINNING, Entry, EntryId
 from hearth_gateway.core.stream_lanes import Lanes, Page
@@ -55,11 +55,11 @@ class StreamFeed:
                     await self._hold_session()
             except GroupLost:
                 structlog.get_logger().warning("stream or its consumer group is gone", **self._names())
-                await self._reading.sleep(doubling(failures, 100, 30_000) / 1000)
+                await self._reading.sleep(back_off_s(failures))
                 failures += 1
             except QueueUnavailable as error:
                 self._reading.complain(NO_SOURCE, str(error))
-                await self._reading.sleep(doubling(failures, 100, 30_000) / 1000)
+                await self._reading.sleep(back_off_s(failures))
                 failures += 1
 
     # Sessions
