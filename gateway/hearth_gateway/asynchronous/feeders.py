@@ -1,7 +1,8 @@
 """Feeders: one for each recipient that has something on the shelf.
 
 Rule 1: nothing polls. A feeder sleeps until its next item is due or its bell rings, and goes when nothing is left.
-Rule 2: an answer of the shelf that was lost is made good: after a failure, what is taken but not in hand is due again.
+Rule 2: an answer of the shelf that was lost is made good: after a failure, what is taken but not in hand is due again;
+and once more a while later, for a request that was given up may still be executed.
 State: `_bells`, one for each feeder, and `_in_hand`, the ids of what is taken and not yet settled, are changed here
 only, on one event loop; what exists the shelf knows.
 """
@@ -22,6 +23,8 @@ from hearth_gateway.sources.ports import Clock
 
 LONGEST_SLEEP_S = 20.0
 """A feeder looks up after this long even if nothing woke it: every wait has a deadline."""
+DOUBT_S = 30.0
+"""How long after a failure, or after a start, a request that nobody waits for any more may still be executed."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +45,7 @@ class Feeders:
         self._bells: dict[str, asyncio.Event] = {}
         self._in_hand: dict[str, set[str]] = {}
         self._paces: dict[str, Pace] = {}
+        self._doubts: dict[str, float] = {}
         self._recovered = asyncio.Event()
         self._runs: set[asyncio.Task[None]] = set()
         self._feeding: set[asyncio.Task[None]] = set()
@@ -147,6 +151,7 @@ class Feeders:
                 failures += 1
         self._recovered.set()
         for name in names:
+            self._doubt(name)
             self.slow_down(name)
             self.ring(name)
 
@@ -156,9 +161,12 @@ class Feeders:
         while True:
             bell.clear()
             try:
-                if failures:
+                if failures or self._is_doubt_over(recipient):
                     await self._shelf.restore(recipient, self._in_hand.get(recipient, ()), self._clock.now_ms())
                 due_ms = await self._shelf.next_due_ms(recipient)
+                if due_ms is None and recipient in self._doubts:
+                    await rung(bell, LONGEST_SLEEP_S)
+                    continue
                 if due_ms is None and not bell.is_set():
                     del self._bells[recipient]
                     return
@@ -172,7 +180,18 @@ class Feeders:
                 log.exception(f"a feeder of {self._kind} broke", recipient=shown_target(recipient))
                 failures = await self._back_off(recipient, failures)
 
+    def _doubt(self, recipient: str) -> None:
+        self._doubts[recipient] = self._clock.monotonic() + DOUBT_S
+
+    def _is_doubt_over(self, recipient: str) -> bool:
+        """True once, when whatever was still under way has been executed or never will be."""
+        if self._clock.monotonic() < self._doubts.get(recipient, float("inf")):
+            return False
+        del self._doubts[recipient]
+        return True
+
     async def _back_off(self, recipient: str, failures: int) -> int:
+        self._doubt(recipient)
         self.slow_down(recipient)
         await self._clock.pause(back_off_s(failures))
         return failures + 1
