@@ -12,13 +12,11 @@ from urllib.parse import quote
 import typer
 from rich.table import Table
 
-from hearth.config import Settings
 from hearth_cli import configuration, endpoint
 from hearth_cli.commands_house import AsJson
 from hearth_cli.console import Failure, err, out, print_json, say
 
 PATH = "/_hearth/connections"
-_SUCCESS = range(200, 300)
 _CREATED = 201
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What ARNs call it: arn:hearth:redis:...:NAME/list/KEY.")]
@@ -41,14 +39,15 @@ def add(
     if not url:
         raise Failure("there is no URL: give one, or write it to standard input")
     settings = configuration.load()
-    status, shown = _asked(settings, "PUT", _path(name), {"url": url})
+    answer = endpoint.accepted(settings, "PUT", _path(name), {"url": url})
+    status, shown = answer.status, json.loads(answer.body)
     say(f"{shown['name']} is {shown['url']}{'' if status == _CREATED else ' now'}")
 
 
 @app.command("list")
 def list_connections(as_json: AsJson = False) -> None:
     """Show all connections, without their passwords."""
-    _, connections = _asked(configuration.load(), "GET", PATH)
+    connections = endpoint.asked(configuration.load(), "GET", PATH)
     if as_json:
         print_json(connections)
         return
@@ -63,14 +62,14 @@ def list_connections(as_json: AsJson = False) -> None:
 @app.command()
 def remove(name: Name) -> None:
     """Forget a connection. Refused while a source or destination uses it."""
-    _asked(configuration.load(), "DELETE", _path(name))
+    endpoint.asked(configuration.load(), "DELETE", _path(name))
     say(f"{name} is removed")
 
 
 @app.command()
 def test(name: Name, as_json: AsJson = False) -> None:
     """Ask the server: does it answer, what is it, and what survives when it dies?"""
-    _, found = _asked(configuration.load(), "POST", f"{_path(name)}/test")
+    found = endpoint.asked(configuration.load(), "POST", f"{_path(name)}/test")
     if as_json:
         print_json(found)
     elif found["ok"]:
@@ -90,11 +89,3 @@ def _show(found: dict[str, Any]) -> None:
 
 def _path(name: str) -> str:
     return f"{PATH}/{quote(name, safe='')}"
-
-
-def _asked(settings: Settings, method: str, path: str, body: object = None) -> tuple[int, Any]:
-    """The answer of the daemon, or what it refuses as one sentence."""
-    answer = endpoint.signed_request(settings, method, path, json.dumps(body).encode() if body is not None else b"")
-    if answer.status not in _SUCCESS:
-        raise Failure(endpoint.message(answer.body) or f"Hearth answered {answer.status}")
-    return answer.status, json.loads(answer.body) if answer.body else None

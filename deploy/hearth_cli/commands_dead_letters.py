@@ -10,9 +10,8 @@ import typer
 from rich.table import Table
 
 from hearth.config import Settings
-from hearth_cli import configuration
+from hearth_cli import configuration, endpoint
 from hearth_cli.commands_house import AsJson
-from hearth_cli.commands_invocations import asked
 from hearth_cli.console import Failure, err, out, print_json, say
 
 PATH = "/_hearth/dead-letters"
@@ -30,7 +29,7 @@ app = typer.Typer(help="Dead letters: list, show, send again, throw away.", no_a
 @app.command()
 def boxes(as_json: AsJson = False) -> None:
     """Show where dead letters lie, and how many."""
-    found = asked(configuration.load(), "GET", PATH)["boxes"]
+    found = endpoint.asked(configuration.load(), "GET", PATH)["boxes"]
     if as_json:
         print_json(found)
         return
@@ -51,7 +50,7 @@ def list_letters(
     found: list[dict[str, Any]] = []
     after: int | None = 0
     while after is not None and len(found) < limit:
-        page = asked(settings, "GET", f"{_path(box)}?{urlencode({'after': after, 'limit': PAGE})}")
+        page = endpoint.asked(settings, "GET", f"{_path(box)}?{urlencode({'after': after, 'limit': PAGE})}")
         found += page["letters"]
         after = page["next"]
     if as_json:
@@ -68,7 +67,7 @@ def list_letters(
 @app.command()
 def show(box: Box, identity: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
     """Show one letter: payload, error, attempts, times, where it came from."""
-    found = asked(configuration.load(), "GET", f"{_path(box)}/{quote(identity, safe='')}")
+    found = endpoint.asked(configuration.load(), "GET", f"{_path(box)}/{quote(identity, safe='')}")
     if as_json:
         print_json(found)
         return
@@ -93,7 +92,7 @@ def redrive(  # noqa: PLR0917 - each option of the command is a parameter
     """Send letters again, to where they came from: all that lie there now, or the named ones."""
     settings = configuration.load()
     wanted = {"ids": ids or None, "per_second": rate}
-    begun = asked(settings, "POST", _path(box), wanted)
+    begun = endpoint.asked(settings, "POST", _path(box), wanted)
     told = _awaited(settings, begun) if wait else begun
     if as_json:
         print_json(told)
@@ -105,7 +104,7 @@ def redrive(  # noqa: PLR0917 - each option of the command is a parameter
 @app.command()
 def redrives(as_json: AsJson = False) -> None:
     """Show redrives, the newest first."""
-    found = asked(configuration.load(), "GET", REDRIVES)["redrives"]
+    found = endpoint.asked(configuration.load(), "GET", REDRIVES)["redrives"]
     if as_json:
         print_json(found)
         return
@@ -121,7 +120,7 @@ def cancel(
     identity: Annotated[str, typer.Argument(metavar="REDRIVE", help="As `redrive` and `redrives` show.")],
 ) -> None:
     """Stop a redrive. What was sent again is sent."""
-    told = asked(configuration.load(), "DELETE", f"{REDRIVES}/{quote(identity, safe='')}")
+    told = endpoint.asked(configuration.load(), "DELETE", f"{REDRIVES}/{quote(identity, safe='')}")
     say(f"{identity} stops after {told['moved']} of {told['total']}")
 
 
@@ -135,7 +134,7 @@ def purge(
     if not (yes or ids) and not typer.confirm(f"Throw away everything in {box}?"):
         raise Failure("nothing was thrown away")
     query = f"?{urlencode([('id', one) for one in ids])}" if ids else ""
-    told = asked(configuration.load(), "DELETE", f"{_path(box)}{query}")
+    told = endpoint.asked(configuration.load(), "DELETE", f"{_path(box)}{query}")
     say(f"{told['purged']} thrown away")
 
 
@@ -144,7 +143,7 @@ def _awaited(settings: Settings, begun: dict[str, Any]) -> dict[str, Any]:
     told = begun
     while told["state"] in _ACTIVE:
         time.sleep(_POLL_S)
-        told = asked(settings, "GET", f"{REDRIVES}/{begun['id']}")
+        told = endpoint.asked(settings, "GET", f"{REDRIVES}/{begun['id']}")
     return told
 
 

@@ -3,7 +3,6 @@
 A secret is shown when it is made, and never again; one of your own is read from standard input with `--secret -`.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from enum import Enum
@@ -16,12 +15,11 @@ from rich.table import Table
 from hearth.config import Settings
 from hearth_cli import configuration, endpoint
 from hearth_cli.commands_house import AsJson
-from hearth_cli.console import Failure, err, out, print_json, say
+from hearth_cli.console import err, out, print_json, say
 from hearth_gateway.core.hook_signatures import Style
 
 PATH = "/_hearth/hooks"
 YOURS = "(the secret that you gave)"
-_SUCCESS = range(200, 300)
 
 
 class Algorithm(Enum):
@@ -83,7 +81,7 @@ def create(  # noqa: PLR0913, PLR0917 - each option of the command is a paramete
         "key_suffix": key_suffix,
         "events": event,
     }
-    made = _asked(settings, "POST", PATH, {key: value for key, value in wanted.items() if value is not None})
+    made = endpoint.asked(settings, "POST", PATH, {key: value for key, value in wanted.items() if value is not None})
     if as_json:
         print_json(made)
         return
@@ -97,7 +95,7 @@ def create(  # noqa: PLR0913, PLR0917 - each option of the command is a paramete
 @app.command("list")
 def list_hooks(as_json: AsJson = False) -> None:
     """Show all hooks, without their secrets."""
-    hooks = _asked(configuration.load(), "GET", PATH)
+    hooks = endpoint.asked(configuration.load(), "GET", PATH)
     if as_json:
         print_json(hooks)
         return
@@ -110,13 +108,13 @@ def list_hooks(as_json: AsJson = False) -> None:
 @app.command()
 def show(name: Name) -> None:
     """Show a hook, without its secret."""
-    print_json(_asked(configuration.load(), "GET", _path(name)))
+    print_json(endpoint.asked(configuration.load(), "GET", _path(name)))
 
 
 @app.command()
 def delete(name: Name) -> None:
     """Forget a hook. Its senders are told 404 from now on."""
-    _asked(configuration.load(), "DELETE", _path(name))
+    endpoint.asked(configuration.load(), "DELETE", _path(name))
     say(f"{name} is deleted")
 
 
@@ -130,7 +128,7 @@ def rotate(
     """Give a hook a new secret. The one before stays good for a day, so that its sender can be changed in peace."""
     wanted = {"secret": _read(secret), "keep_s": keep_s}
     body = {key: value for key, value in wanted.items() if value is not None}
-    made = _asked(configuration.load(), "POST", f"{_path(name)}/rotate", body)
+    made = endpoint.asked(configuration.load(), "POST", f"{_path(name)}/rotate", body)
     if as_json:
         print_json(made)
         return
@@ -217,11 +215,3 @@ def _read(secret: str | None) -> str | None:
 
 def _path(name: str) -> str:
     return f"{PATH}/{quote(name, safe='')}"
-
-
-def _asked(settings: Settings, method: str, path: str, body: object = None) -> Any:
-    """The answer of the daemon, or what it refuses as one sentence."""
-    answer = endpoint.signed_request(settings, method, path, json.dumps(body).encode() if body is not None else b"")
-    if answer.status not in _SUCCESS:
-        raise Failure(endpoint.message(answer.body) or f"Hearth answered {answer.status}")
-    return json.loads(answer.body) if answer.body else None

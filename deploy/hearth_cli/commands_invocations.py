@@ -11,11 +11,10 @@ from rich.table import Table
 from hearth.config import Settings
 from hearth_cli import configuration, endpoint
 from hearth_cli.commands_house import AsJson
-from hearth_cli.console import Failure, out, print_json, say
+from hearth_cli.console import out, print_json, say
 
 PATH = "/_hearth/invocations"
 PAGE = 100
-_SUCCESS = range(200, 300)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The request id that Invoke answered with.")]
 
@@ -47,7 +46,7 @@ def list_invocations(
 @app.command()
 def show(identity: Id, as_json: AsJson = False) -> None:
     """Show one: its state, attempts, times, last error, and where its records went."""
-    found = asked(configuration.load(), "GET", f"{PATH}/{quote(identity, safe='')}")
+    found = endpoint.asked(configuration.load(), "GET", f"{PATH}/{quote(identity, safe='')}")
     if as_json:
         print_json(found)
         return
@@ -63,7 +62,7 @@ def show(identity: Id, as_json: AsJson = False) -> None:
 @app.command()
 def cancel(identity: Id) -> None:
     """Stop one that waits, for its first attempt or the next one. One that runs goes on."""
-    asked(configuration.load(), "DELETE", f"{PATH}/{quote(identity, safe='')}")
+    endpoint.asked(configuration.load(), "DELETE", f"{PATH}/{quote(identity, safe='')}")
     say(f"{identity} is cancelled")
 
 
@@ -73,18 +72,10 @@ def _found(settings: Settings, function: str, state: str, limit: int) -> list[di
     after: int | None = 0
     while after is not None and len(found) < limit:
         given = {"function": function, "after": after, "limit": PAGE, **({"state": state} if state else {})}
-        page = asked(settings, "GET", f"{PATH}?{urlencode(given)}")
+        page = endpoint.asked(settings, "GET", f"{PATH}?{urlencode(given)}")
         found += page["invocations"]
         after = page["next"]
     return found[:limit]
-
-
-def asked(settings: Settings, method: str, path: str, body: object = None) -> Any:
-    """The answer of the daemon, or what it refuses as one sentence."""
-    answer = endpoint.signed_request(settings, method, path, json.dumps(body).encode() if body is not None else b"")
-    if answer.status not in _SUCCESS:
-        raise Failure(endpoint.message(answer.body) or f"Hearth answered {answer.status}")
-    return json.loads(answer.body) if answer.body else None
 
 
 def _moment(at_ms: int | None) -> str:

@@ -20,7 +20,6 @@ from hearth_cli.commands_house import AsJson
 from hearth_cli.console import Failure, err, out, print_json, say
 
 PATH = "/_hearth/keys"
-_SUCCESS = range(200, 300)
 
 app = typer.Typer(help="Access keys: who may use this Hearth, and for what.", no_args_is_help=True)
 
@@ -46,7 +45,7 @@ def create(  # noqa: PLR0917 - each option of the command is a parameter
         policies.append(json.dumps(allowing(allow, on or ["*"], settings)))
     elif on:
         raise Failure("--on says what --allow is for: give both")
-    key = _asked(settings, "POST", PATH, {"user": name, "policies": policies})
+    key = endpoint.asked(settings, "POST", PATH, {"user": name, "policies": policies})
     if as_json:
         print_json(key)
         return
@@ -59,7 +58,7 @@ def create(  # noqa: PLR0917 - each option of the command is a parameter
 @app.command("list")
 def list_keys(as_json: AsJson = False) -> None:
     """Show all keys, without their secrets."""
-    keys = _asked(configuration.load(), "GET", PATH)
+    keys = endpoint.asked(configuration.load(), "GET", PATH)
     if as_json:
         print_json(keys)
         return
@@ -73,14 +72,14 @@ def list_keys(as_json: AsJson = False) -> None:
 @app.command()
 def revoke(access_key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, AKIA...")]) -> None:
     """Make a key worthless, at once."""
-    _asked(configuration.load(), "DELETE", f"{PATH}/{quote(access_key_id, safe='')}")
+    endpoint.asked(configuration.load(), "DELETE", f"{PATH}/{quote(access_key_id, safe='')}")
     say(f"{access_key_id} is revoked")
 
 
 @app.command()
 def rotate() -> None:
     """Give the administrator a new key. Whatever uses the old one stops working at once: ask `hearth env` again."""
-    key = _asked(configuration.load(), "POST", f"{PATH}/administrator")
+    key = endpoint.asked(configuration.load(), "POST", f"{PATH}/administrator")
     say(f"the administrator's key is {key['access_key_id']} now; `hearth env` exports it")
 
 
@@ -118,11 +117,3 @@ def _summaries(policies: Iterable[dict[str, Any]]) -> Iterable[str]:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def _asked(settings: Settings, method: str, path: str, body: object = None) -> Any:
-    """The answer of the daemon, or what it refuses as one sentence."""
-    answer = endpoint.signed_request(settings, method, path, json.dumps(body).encode() if body is not None else b"")
-    if answer.status not in _SUCCESS:
-        raise Failure(endpoint.message(answer.body) or f"Hearth answered {answer.status}")
-    return json.loads(answer.body) if answer.body else None

@@ -1,6 +1,5 @@
 """Commands about schedules. They are made with AWS's own tools (`aws scheduler create-schedule`)."""
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,10 +8,9 @@ from rich.table import Table
 
 from hearth_cli import configuration, endpoint
 from hearth_cli.commands_house import AsJson
-from hearth_cli.console import Failure, out, print_json
+from hearth_cli.console import out, print_json
 
 PATH = "/_hearth/schedules"
-_OK = 200
 
 app = typer.Typer(help="Schedules: what fires when.", no_args_is_help=True)
 
@@ -23,10 +21,8 @@ def list_schedules(
     as_json: AsJson = False,
 ) -> None:
     """Show all schedules, when each fires next and when it last did. Times are UTC."""
-    answer = endpoint.signed_request(configuration.load(), "GET", PATH)
-    if answer.status != _OK:
-        raise Failure(endpoint.message(answer.body) or f"Hearth answered {answer.status}")
-    schedules = [one for one in json.loads(answer.body) if group in (None, one["group"])]
+    found = endpoint.asked(configuration.load(), "GET", PATH)
+    schedules = [one for one in found if group in (None, one["group"])]
     if as_json:
         print_json(schedules)
         return

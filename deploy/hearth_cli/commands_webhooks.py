@@ -10,9 +10,8 @@ from urllib.parse import quote
 import typer
 from rich.table import Table
 
-from hearth_cli import configuration
+from hearth_cli import configuration, endpoint
 from hearth_cli.commands_house import AsJson
-from hearth_cli.commands_invocations import asked
 from hearth_cli.console import Failure, out, print_json, say
 
 PATH = "/_hearth/webhooks"
@@ -32,14 +31,14 @@ def add(
 ) -> None:
     """Register a webhook, or change the one of this name."""
     wanted = {"url": _given(url, "URL"), "secret": _given(secret, "secret")}
-    shown = asked(configuration.load(), "PUT", f"{PATH}/{quote(name, safe='')}", wanted)
+    shown = endpoint.asked(configuration.load(), "PUT", f"{PATH}/{quote(name, safe='')}", wanted)
     say(f"{shown['name']} calls {shown['url']}{', signed' if shown['is_signed'] else ''}: {shown['arn']}")
 
 
 @app.command("list")
 def list_webhooks(as_json: AsJson = False) -> None:
     """Show all of them, without their secrets."""
-    webhooks = asked(configuration.load(), "GET", PATH)
+    webhooks = endpoint.asked(configuration.load(), "GET", PATH)
     if as_json:
         print_json(webhooks)
         return
@@ -52,7 +51,7 @@ def list_webhooks(as_json: AsJson = False) -> None:
 @app.command()
 def remove(name: Name) -> None:
     """Forget a webhook. What is on its way there becomes dead letters."""
-    asked(configuration.load(), "DELETE", f"{PATH}/{quote(name, safe='')}")
+    endpoint.asked(configuration.load(), "DELETE", f"{PATH}/{quote(name, safe='')}")
     say(f"{name} is removed")
 
 

@@ -25,6 +25,7 @@ _LONGEST_INVOCATION_S = 900
 _API_LIMIT_S = 60
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 _OK = 200
+_SUCCESS = range(200, 300)
 
 
 def url(settings: Settings) -> str:
@@ -103,7 +104,7 @@ def health(settings: Settings, *, limit_s: float = 2.0) -> dict[str, Any] | None
 
 def request(settings: Settings, method: str, path: str, *, limit_s: float = _API_LIMIT_S) -> Answer:
     """One request to the daemon that needs no signature: its health, or a function URL."""
-    with _asked(settings, method, path, headers={}, limit_s=limit_s) as response:
+    with _responding(settings, method, path, headers={}, limit_s=limit_s) as response:
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, response.read())
 
@@ -111,9 +112,23 @@ def request(settings: Settings, method: str, path: str, *, limit_s: float = _API
 def signed_request(settings: Settings, method: str, path: str, body: bytes = b"") -> Answer:
     """One request to the daemon's own paths, signed with the installation's key."""
     headers = signature(settings, method, path, body)
-    with _asked(settings, method, path, body, headers=headers, limit_s=_API_LIMIT_S) as response:
+    with _responding(settings, method, path, body, headers=headers, limit_s=_API_LIMIT_S) as response:
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, response.read())
+
+
+def accepted(settings: Settings, method: str, path: str, body: object = None) -> Answer:
+    """The answer to a signed request with a JSON body; what the daemon refuses is raised as one sentence."""
+    answer = signed_request(settings, method, path, b"" if body is None else json.dumps(body).encode())
+    if answer.status not in _SUCCESS:
+        raise Failure(message(answer.body) or f"Hearth answered {answer.status}")
+    return answer
+
+
+def asked(settings: Settings, method: str, path: str, body: object = None) -> Any:
+    """What the daemon says to that, as `accepted` has it; None if it says nothing."""
+    answer = accepted(settings, method, path, body)
+    return json.loads(answer.body) if answer.body else None
 
 
 def signature(settings: Settings, method: str, path: str, body: bytes = b"") -> dict[str, str]:
@@ -140,7 +155,7 @@ def log_entries(
     """The newest output of a function, oldest first; with `follow` endless, or until `limit_s` bring nothing new."""
     path = f"/_hearth/logs/{quote(function, safe='')}?bytes={max_bytes}&follow={int(follow)}"
     headers = signature(settings, "GET", path)
-    with _asked(settings, "GET", path, headers=headers, limit_s=limit_s if follow else _API_LIMIT_S) as response:
+    with _responding(settings, "GET", path, headers=headers, limit_s=limit_s if follow else _API_LIMIT_S) as response:
         if response.status != _OK:
             raise Failure(message(response.read()) or f"there are no logs of {function}")
         for line in response:
@@ -159,7 +174,7 @@ def message(body: bytes) -> str:
 
 
 @contextmanager
-def _asked(
+def _responding(
     settings: Settings,
     method: str,
     path: str,
