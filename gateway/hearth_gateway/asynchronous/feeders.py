@@ -17,7 +17,7 @@ import structlog
 from hearth.core.errors import ServiceError
 from hearth_gateway.asynchronous.ports import EventsUnavailable, Shelf
 from hearth_gateway.core.back_off import back_off_s
-from hearth_gateway.core.pace import Pace
+from hearth_gateway.core.ramp_up import RampUp
 from hearth_gateway.core.webhook import shown_target
 from hearth_gateway.sources.ports import Clock
 
@@ -44,7 +44,7 @@ class Feeders:
         self._drain_s = drain_s
         self._bells: dict[str, asyncio.Event] = {}
         self._in_hand: dict[str, set[str]] = {}
-        self._paces: dict[str, Pace] = {}
+        self._ramps: dict[str, RampUp] = {}
         self._doubts: dict[str, float] = {}
         self._recovered = asyncio.Event()
         self._runs: set[asyncio.Task[None]] = set()
@@ -111,19 +111,19 @@ class Feeders:
 
     def slow_down(self, recipient: str, rest_ms: int = 0) -> None:
         """Something is out of order for the recipient: begin again with one at a time, after a rest."""
-        self._paces[recipient] = Pace(self._clock.now_ms() + rest_ms)
+        self._ramps[recipient] = RampUp(self._clock.now_ms() + rest_ms)
 
     async def in_pace(self, recipient: str, bell: asyncio.Event) -> bool:
         """Whether one more may be started now; if not, this has waited for as long as seems to be needed."""
-        pace = self._paces.get(recipient)
-        if pace is None:
+        ramp = self._ramps.get(recipient)
+        if ramp is None:
             return True
-        wait_ms = pace.wait_ms(self.in_hand(recipient), self._clock.now_ms())
+        wait_ms = ramp.wait_ms(self.in_hand(recipient), self._clock.now_ms())
         if wait_ms:
             await rung(bell, min(wait_ms / 1000, LONGEST_SLEEP_S))
             return False
-        if pace.width(self._clock.now_ms()) is None:
-            del self._paces[recipient]
+        if ramp.width(self._clock.now_ms()) is None:
+            del self._ramps[recipient]
         return True
 
     def _let_go(self, recipient: str, identity: str) -> None:
