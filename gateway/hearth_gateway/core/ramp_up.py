@@ -30,5 +30,5 @@ class RampUp:
         width = self.width(now_ms)
         if width is None or running < width:
             return 0
-        needed = running.bit_length()  # doublings until 2**needed > running
+        needed = min(running.bit_length(), FULL_AFTER)  # doublings until 2**needed > running, or there is no limit
         return max(1, self.since_ms + needed * self.doubling_ms - now_ms)

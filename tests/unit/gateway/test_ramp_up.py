@@ -17,7 +17,7 @@ def test_nothing_starts_while_the_outage_lasts() -> None:
     assert (RampUp(10_000).width(9_999), RampUp(10_000).wait_ms(0, 9_000)) == (0, 1_000)
 
 
-@given(running=st.integers(0, 2_000), now_ms=st.integers(0, 30_000))
+@given(running=st.integers(0, 20_000), now_ms=st.integers(0, 30_000))
 def test_one_more_may_run_after_the_wait_and_not_before(running: int, now_ms: int) -> None:
     ramp = RampUp(5_000)
 
