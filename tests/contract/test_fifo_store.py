@@ -155,6 +155,17 @@ async def test_a_dead_letter_of_a_fifo_queue_keeps_its_group_and_lets_the_next_p
     assert (message.body, message.head.group_id) == (b"1", "a")
 
 
+async def test_a_message_that_is_dead_makes_room_for_the_next_of_its_group(bench: Bench, fifo: str) -> None:
+    dead = bench.name("dead.fifo")
+    await create(bench, dead)
+    await create(bench, fifo, RedrivePolicy=redrive(dead, 1))
+    await bench.store.send(fifo, [outgoing(b"%d" % n, group="a") for n in range(4)])
+    [first] = await receive(bench, fifo, 1)
+    await bench.store.change_visibility(fifo, [(first.receipt, 0)])
+
+    assert bodies(await receive(bench, fifo, 2)) == [b"1", b"2"]
+
+
 async def test_counts_of_a_fifo_queue(bench: Bench, fifo: str) -> None:
     await bench.store.send(fifo, [outgoing(b"%d" % n, group="ab"[n % 2]) for n in range(6)])
     await receive(bench, fifo, 2)

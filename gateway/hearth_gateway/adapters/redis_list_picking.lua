@@ -92,11 +92,13 @@ local function sort(id_base)
   end
 end
 
--- FIFO: the first messages of a group that is open; they block it until `due`. False once the batch is full.
+-- FIFO: the first messages of a group that is open; they block it until `due`. False once the batch is full. What is
+-- given stays in the group, before what comes next; what is gone makes room for it.
 local function pick_of_group(group, limit, due, full, give)
-  local room = true
-  for _, id in ipairs(redis.call('LRANGE', members(group), 0, limit - 1)) do
-    if is_later(redis.call('ZSCORE', delayed, id)) then break end
+  local room, given = true, 0
+  for _ = 1, limit + 1000 do
+    local id = given < limit and redis.call('LINDEX', members(group), given)
+    if not id or is_later(redis.call('ZSCORE', delayed, id)) then break end
     local outcome = pick(id, full, give)
     if outcome == FULL then
       room = false
@@ -104,6 +106,7 @@ local function pick_of_group(group, limit, due, full, give)
     end
     if outcome == GIVEN then
       redis.call('ZADD', held(group), due, id)
+      given = given + 1
     else
       redis.call('LREM', members(group), 1, id)
     end
