@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 import docker
@@ -146,6 +147,18 @@ def to_fifo(scene: Scene, function: str) -> Send:
     return lambda message: sqs.send_message(QueueUrl=url, MessageBody=message, MessageGroupId=f"g{next(turn) % 5}")
 
 
+def to_other(scene: Scene, function: str) -> Send:
+    """A queue behind the wire of SQS: this Hearth's own, as if it were another's."""
+    variables, name = scene.subject.variables, unique("other")
+    pair = ":".join(quote(variables[one], safe="") for one in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+    url = f"sqs+http://{pair}@127.0.0.1:{scene.subject.port}/{variables['AWS_REGION']}"
+    scene.subject.command("connections", "add", name, "-", stdin=url.encode())
+    sqs = scene.client("sqs")
+    queue = sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "5"})["QueueUrl"]
+    scene.subject.map_queue(function, f"arn:hearth:sqs:us-east-1:000000000000:{name}/{name}")
+    return lambda message: sqs.send_message(QueueUrl=queue, MessageBody=message)
+
+
 def to_stream(scene: Scene, function: str) -> Send:
     key = unique("chaos")
     scene.subject.map_queue(
@@ -239,6 +252,7 @@ def sources() -> list[Source]:
         Source("list", bodies, to_list, most=10_000, pause_s=0.003),
         Source("queue", bodies, to_queue),
         Source("fifo", bodies, to_fifo),
+        Source("other", bodies, to_other),
         Source(
             "stream",
             "[base64.b64decode(r['kinesis']['data']).decode() for r in event['Records']]",
